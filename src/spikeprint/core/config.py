@@ -1,0 +1,230 @@
+"""Parameters, declared once. Enters: ``params.yaml``. Leaves: one frozen model per section, or a ``ConfigError``.
+
+Range, unit and help stand beside each field; the values stand in ``params.yaml`` only.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import ConfigError, suggest
+from .types import TECHNOLOGIES
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+
+
+class Section(BaseModel):
+    """A frozen group of parameters that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+class SessionParams(Section):
+    """One simulated recording session."""
+
+    layout: Literal["neuropixels", "linear"] = Field(description="probe geometry of the session")
+    n_units_per_type: Annotated[int, Field(ge=1, le=10_000)] = Field(description="labelled units of each cell type")
+    n_unlabelled: Count = Field(description="good units whose cell type is withheld")
+    n_low_quality: Count = Field(description="contaminated or nearly silent units")
+    duration_s: Annotated[float, Field(gt=0, le=86_400)] = Field(description="length of the session, seconds")
+    sampling_frequency_hz: Annotated[float, Field(ge=5_000, le=100_000)] = Field(description="sampling rate, Hz")
+
+
+class SimulateParams(Section):
+    """The embedded default data."""
+
+    variability: Annotated[float, Field(gt=0, le=5)] = Field(
+        description="spread of units around their type's mean; 1 gives a realistic overlap of the classes"
+    )
+    sessions: dict[Name, SessionParams] = Field(description="one row per simulated session")
+
+
+class DatasetParams(Section):
+    """One dataset: a folder ``data/raw/<name>`` and what the files do not say."""
+
+    technology: str = Field(description=f"one of {', '.join(TECHNOLOGIES)}")
+    species: str = Field(min_length=1, description="animal kind, lower case")
+    format: Literal["csv", "arrays"] = Field(description="layout of the raw folder")
+    label_column: str | None = Field(default=None, description="column of labels.csv; default the last; 'none' = ignore")
+    sampling_frequency_hz: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="rate of waveforms.csv, Hz; unknown: the window is stretched to 50 samples"
+    )
+
+    @model_validator(mode="after")
+    def _known_technology(self) -> "DatasetParams":
+        if self.technology not in TECHNOLOGIES:
+            hint = suggest(self.technology, TECHNOLOGIES)
+            raise ValueError(f"unknown technology '{self.technology}'{hint}; known: {', '.join(TECHNOLOGIES)}")
+        return self
+
+
+class FeatureParams(Section):
+    """From spike trains, templates and labels to canonical features."""
+
+    min_spikes: Count = Field(description="fewer spikes fail quality control")
+    max_isi_violations_ratio: Annotated[float, Field(ge=0)] = Field(description="more contamination fails QC")
+    min_presence_ratio: Fraction = Field(description="smaller fraction of 60 s bins with spikes fails QC")
+    min_waveform_coverage: Fraction = Field(description="waveforms with less of the window inside are missing")
+    unlabelled_patterns: list[str] = Field(description="labels containing one of these (any case) mean unknown")
+    synonyms: dict[str, str] = Field(description="lower-case label -> the name used everywhere")
+
+
+class ModelParams(Section):
+    """The conditional VAE: architecture, objective, optimisation. Ablation rows override these."""
+
+    description: str = Field(default="", description="what the row is for, shown in the report")
+    n_latent: Annotated[int, Field(ge=2, le=512)] = Field(description="size of the latent = of the embedding")
+    n_hidden: Annotated[int, Field(ge=8, le=4096)] = Field(description="width of the hidden layers")
+    conditions: list[Literal["dataset", "technology", "species"]] = Field(
+        description="what encoder and decoder are told about a unit's origin"
+    )
+    class_in_decoder: bool = Field(description="tell the decoder the cell type of labelled training units")
+    class_in_encoder: bool = Field(description="tell the encoder too (absent for units to be classified)")
+    n_condition: Annotated[int, Field(ge=1, le=64)] = Field(description="size of each condition embedding")
+    use_batch_norm: bool = Field(description="batch normalisation in the hidden layers")
+    beta: Annotated[float, Field(ge=0, le=100)] = Field(description="weight of the KL term")
+    classification_weight: Annotated[float, Field(ge=0)] = Field(
+        description="weight of the cross-entropy of a linear read-out of the latent mean (training labels only)"
+    )
+    consistency_weight: Annotated[float, Field(ge=0)] = Field(
+        description="weight of the difference between decoding with and without the class"
+    )
+    class_dropout: Fraction = Field(description="chance that a training unit's class is hidden from the model")
+    condition_dropout: Fraction = Field(description="chance that a training unit's origin is hidden")
+    modality_dropout: Fraction = Field(description="chance that a modality is hidden from the encoder in training")
+    augmentation: Literal["none", "light", "heavy"] = Field(description="noise, scaling and shift of training inputs")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="dropout in the hidden layers")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(description="AdamW step size")
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(description="AdamW weight decay")
+    batch_size: Annotated[int, Field(ge=2)] = Field(description="units per step")
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="passes over the training units, at most")
+    warmup_epochs: Count = Field(description="epochs over which KL and consistency weights rise to their value")
+    patience: Positive = Field(description="epochs without a better validation loss before training stops")
+    validation_frac: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        description="share of the training units that watches for overfitting"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="where to train")
+
+
+class EvaluateParams(Section):
+    """Cross-validation and heads."""
+
+    n_folds: Annotated[int, Field(ge=2, le=20)] = Field(description="stratified folds per dataset")
+    split_seed: int = Field(description="seed of the fold assignment (42 in the published tables)")
+    min_units_per_class: Annotated[int, Field(ge=2)] = Field(description="rarer classes are not scored")
+    heads: list[Literal["knn", "logistic"]] = Field(min_length=1, description="read-outs of the embedding to score")
+    head: Literal["knn", "logistic"] = Field(description="the read-out that is served and decides the gate")
+    control_folds: Count = Field(description="folds repeated with shuffled labels, training included (0 = none)")
+
+    @model_validator(mode="after")
+    def _head_is_scored(self) -> "EvaluateParams":
+        if self.head not in self.heads:
+            raise ValueError(f"head '{self.head}' must be one of heads {self.heads}")
+        return self
+
+
+class RegisterParams(Section):
+    """The registered model and its first gate."""
+
+    model_name: str = Field(min_length=1, description="name in the model registry")
+    ablation: Name = Field(description="the ablation row that becomes the registered model")
+    floor: Fraction = Field(description="least mean balanced accuracy over datasets")
+    margin_over_control: Fraction = Field(description="least lead over the shuffled-label control")
+
+
+class Params(Section):
+    """All of ``params.yaml``."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of every random choice but the folds")
+    simulate: SimulateParams
+    datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
+    features: FeatureParams
+    model: ModelParams = Field(description="the base that every ablation row starts from")
+    ablations: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> overrides of model")
+    evaluate: EvaluateParams
+    register_: RegisterParams = Field(alias="register")
+
+    @model_validator(mode="after")
+    def _registered_row_exists(self) -> "Params":
+        if self.register_.ablation not in self.ablations:
+            hint = suggest(self.register_.ablation, self.ablations)
+            raise ValueError(f"register.ablation: no row '{self.register_.ablation}' under ablations{hint}")
+        return self
+
+    def ablation(self, name: str) -> ModelParams:
+        """Return the base model section with the overrides of row ``name``.
+
+        Raises
+        ------
+        ConfigError
+            The row does not exist or a value is out of range.
+        """
+        if name not in self.ablations:
+            known = ", ".join(self.ablations)
+            raise ConfigError(f"params.yaml: no ablation '{name}'{suggest(name, self.ablations)}; rows: {known}")
+        return _checked(ModelParams, {**self.model.model_dump(), **self.ablations[name]}, f"ablations.{name}.")
+
+    @classmethod
+    def load(cls, path: Path) -> "Params":
+        """Read and check a parameter file, every ablation row included.
+
+        Raises
+        ------
+        ConfigError
+            The file is missing, is not YAML, has an unknown key (the nearest is named) or a value out of range.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: missing; the pipeline needs its parameter file") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: holds {type(values).__name__}, a mapping of sections is needed")
+        params = _checked(cls, values, "")
+        for name in params.ablations:
+            params.ablation(name)
+        return params
+
+
+def _checked(model: type[SectionT], values: dict[str, Any], prefix: str) -> SectionT:
+    """Validate ``values``; turn pydantic's findings into one ConfigError, a line for each finding."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(model, item, prefix) for item in error.errors())) from None
+
+
+def _explain(model: type[Section], item: dict[str, Any], prefix: str) -> str:
+    """One line for one finding: key, what was found, what is needed."""
+    key = prefix + ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        hint = suggest(str(item["loc"][-1]), _keys(model, item["loc"][:-1]))
+        return f"params.yaml: unknown key '{key}'{hint}"
+    if item["type"] == "missing":
+        return f"params.yaml: '{key}' is missing"
+    if item["type"] == "string_pattern_mismatch":
+        return f"params.yaml: '{key}': names use a-z, 0-9 and _ only"
+    message = item["msg"].removeprefix("Value error, ")
+    found = "" if item["type"] == "value_error" else f" = {item['input']!r}"
+    return f"params.yaml: {key}{found}: {message[0].lower() + message[1:]}".replace(": :", ":")
+
+
+def _keys(model: type[Section], location: tuple[Any, ...]) -> list[str]:
+    """Names that would have been accepted at ``location`` of ``model``."""
+    current: Any = model
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        if part in fields or f"{part}_" in fields:
+            current = fields.get(part, fields.get(f"{part}_")).annotation
+            if getattr(current, "__origin__", None) is dict:
+                current = current.__args__[1]
+    return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]
