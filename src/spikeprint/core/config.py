@@ -53,7 +53,9 @@ class DatasetParams(Section):
     technology: str = Field(description=f"one of {', '.join(TECHNOLOGIES)}")
     species: str = Field(min_length=1, description="animal kind, lower case")
     format: Literal["csv", "arrays"] = Field(description="layout of the raw folder")
-    label_column: str | None = Field(default=None, description="column of labels.csv; default the last; 'none' = ignore")
+    label_column: str | None = Field(
+        default=None, description="column of labels.csv; default the last; 'none' = ignore"
+    )
     sampling_frequency_hz: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="rate of waveforms.csv, Hz; unknown: the window is stretched to 50 samples"
     )

@@ -1,0 +1,1 @@
+"""Trains, templates, labels -> canonical features. Enters: ``Sorting``, ``SourceTable``. Leaves: ``UnitTable``."""

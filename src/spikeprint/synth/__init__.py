@@ -1,0 +1,1 @@
+"""Data with known truth. Enters: parameters and a seed. Leaves: core types whose answer is known."""

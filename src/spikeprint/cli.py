@@ -1,0 +1,91 @@
+"""``spikeprint <verb>``: one table of verbs. Each verb lives in ``commands/<verb>.py`` and is imported when asked for."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .core.errors import SpikeprintError, suggest
+
+VERBS: dict[str, str] = {
+    "run": "rebuild what is stale (dvc repro), then sync the runs to MLflow and register the model",
+    "add": "add a dataset folder to the project",
+    "remove": "take a dataset out of the project",
+    "validate": "check a dataset folder and say what is wrong, where",
+    "classify": "predict the cell type of every unit in a folder",
+    "embed": "write the embedding of every unit in a folder",
+    "sync": "rebuild the MLflow runs from dvc.lock",
+    "register": "make the trained model a version in the registry; staging if it passes the gate",
+    "promote": "move a registered version to staging or production",
+    "serve": "serve the production model over HTTP",
+    "doctor": "show versions, device, data, remotes and what is stale",
+}
+"""Verb -> one line of help, in the order in which a user meets them."""
+
+USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; return its exit code: 0 done, 1 the data's or model's fault, 2 wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else USAGE
+    if words[0] in ("-V", "--version"):
+        print(f"spikeprint {__version__}")
+        return 0
+    verb, *rest = words
+    if verb not in VERBS:
+        print(f"error: no verb '{verb}'{suggest(verb, VERBS)}; `spikeprint --help` lists them", file=sys.stderr)
+        return USAGE
+    return _run(verb, rest)
+
+
+def _run(verb: str, words: list[str]) -> int:
+    command = importlib.import_module(f".commands.{verb}", __package__)
+    parser = argparse.ArgumentParser(prog=f"spikeprint {verb}", description=command.__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    command.add_arguments(parser)
+    arguments = parser.parse_args(words)
+    _setup(arguments.quiet)
+    try:
+        return command.run(arguments)
+    except SpikeprintError as error:
+        if arguments.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; `spikeprint run` continues where it stopped", file=sys.stderr)
+        return 130
+
+
+def _setup(quiet: bool) -> None:
+    import os
+
+    from .core.runtime import setup_logging
+
+    if quiet:
+        os.environ["SPIKEPRINT_QUIET"] = "1"  # stages started from here stay quiet too
+    setup_logging()
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [
+        "usage: spikeprint <verb> [options]",
+        "",
+        "From extracellular recordings to versioned, validated, registered models of neuron identity.",
+        "",
+        *(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()),
+        "",
+        "`spikeprint <verb> --help` explains a verb. Exit codes: 0 done, 1 data or model at fault, 2 wrong usage.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

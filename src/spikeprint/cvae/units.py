@@ -1,0 +1,49 @@
+"""Units of many datasets, one after another. Enters: canonical tables. Leaves: plain arrays and words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.types import UnitTable
+from ..features.transforms import INPUT_LENGTHS
+
+
+@dataclass(frozen=True)
+class Units:
+    """Canonical units of all datasets, one after another.
+
+    Attributes
+    ----------
+    raw : modality -> (n, canonical length); NaN row = missing
+    origin : ``dataset``, ``technology``, ``species`` -> (n,) str
+    labels : (n,) str, ``""`` where unknown or withheld
+    """
+
+    raw: dict[str, np.ndarray]
+    origin: dict[str, np.ndarray]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: np.ndarray) -> "Units":
+        """Return the units of a mask or an index."""
+        return Units(
+            {name: x[rows] for name, x in self.raw.items()},
+            {name: words[rows] for name, words in self.origin.items()},
+            self.labels[rows],
+        )
+
+
+def stack_units(tables: Mapping[str, UnitTable]) -> Units:
+    """Join canonical tables, dataset name -> UnitTable, into one set of units."""
+    origin = {
+        key: np.concatenate([np.full(len(t.labels), t.card[key]) for t in tables.values()])
+        for key in ("dataset", "technology", "species")
+    }
+    raw = {
+        name: np.concatenate([np.asarray(getattr(t, name), dtype=np.float64) for t in tables.values()])
+        for name in INPUT_LENGTHS
+    }
+    return Units(raw, origin, np.concatenate([t.labels for t in tables.values()]).astype(str))

@@ -1,0 +1,88 @@
+"""Fit a head on embeddings. Enters: embeddings and labels of training units. Leaves: arrays for ``read_out``.
+
+Every choice (k, regularisation, scaling) is made inside the units given, by stratified cross-validation.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import StratifiedKFold
+
+from ..core.errors import NotEnoughSpikes
+from .readout import nearest, read_out
+
+MAX_K = 20
+INVERSE_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+def fit_head(kind: str, embedding: np.ndarray, codes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Fit one head, its hyper-parameter chosen by inner cross-validated balanced accuracy.
+
+    Parameters
+    ----------
+    kind : a key of ``HEADS``
+    embedding : (n_units, n_latent) float
+    codes : (n_units,) int, classes 0..n_classes-1, each present
+    seed : seed of the inner folds
+
+    Returns
+    -------
+    Named arrays that ``evaluate.readout.read_out(kind, ...)`` applies.
+
+    Raises
+    ------
+    NotEnoughSpikes
+        Fewer than two classes, or a class with fewer than two units.
+    """
+    counts = np.bincount(codes)
+    if len(counts) < 2 or counts.min() < 2:
+        raise NotEnoughSpikes(f"head '{kind}': units per class {counts.tolist()}; at least two classes of two needed")
+    return HEADS[kind](np.asarray(embedding, dtype=np.float64), codes, seed)
+
+
+def _fit_knn(embedding: np.ndarray, codes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Cosine KNN; k in 1..20, the smallest of the best."""
+    votes = np.eye(codes.max() + 1)[codes]
+    scores = np.zeros(MAX_K)
+    for train, test in _inner_folds(codes, seed):
+        chosen = nearest(embedding[test], embedding[train], MAX_K)
+        tallies = votes[train][chosen].cumsum(axis=1)
+        for k in range(MAX_K):
+            predicted = tallies[:, min(k, tallies.shape[1] - 1)].argmax(axis=1)
+            scores[k] += balanced_accuracy_score(codes[test], predicted)
+    k = int(scores.argmax()) + 1
+    return {"reference": embedding.astype(np.float32), "codes": codes.astype(np.int64), "k": np.array([k])}
+
+
+def _fit_logistic(embedding: np.ndarray, codes: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Multinomial logistic regression on standardised latents, classes weighted equally; C by inner folds."""
+    scores = np.zeros(len(INVERSE_PENALTIES))
+    for train, test in _inner_folds(codes, seed):
+        for i, penalty in enumerate(INVERSE_PENALTIES):
+            arrays = _logistic_arrays(embedding[train], codes[train], penalty)
+            predicted = read_out("logistic", arrays, embedding[test]).argmax(axis=1)
+            scores[i] += balanced_accuracy_score(codes[test], predicted)
+    return _logistic_arrays(embedding, codes, INVERSE_PENALTIES[int(scores.argmax())])
+
+
+def _logistic_arrays(embedding: np.ndarray, codes: np.ndarray, penalty: float) -> dict[str, np.ndarray]:
+    mean, scale = embedding.mean(axis=0), embedding.std(axis=0)
+    scale[scale == 0] = 1.0
+    model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=2000)
+    model.fit((embedding - mean) / scale, codes)
+    weights, bias = model.coef_.T, model.intercept_
+    if weights.shape[1] == 1:  # scikit-learn keeps one column for two classes
+        weights, bias = np.hstack([np.zeros_like(weights), weights]), np.array([0.0, bias[0]])
+    return {"mean": mean, "scale": scale, "weights": weights, "bias": bias}
+
+
+def _inner_folds(codes: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    n_splits = int(np.clip(np.bincount(codes).min(), 2, 5))
+    splitter = StratifiedKFold(n_splits=n_splits, shuffle=True, random_state=seed)
+    yield from splitter.split(codes, codes)
+
+
+HEADS = {"knn": _fit_knn, "logistic": _fit_logistic}
+"""Head name -> function of (embedding, codes, seed) giving the head's arrays."""

@@ -1,0 +1,46 @@
+"""Who is tested when. Enters: labels of one dataset. Leaves: a fold number for each unit."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from ..core.types import UNLABELLED
+
+
+def make_folds(labels: np.ndarray, n_folds: int, seed: int, min_units_per_class: int) -> np.ndarray:
+    """Assign stratified folds in file order, as the published benchmark does.
+
+    Parameters
+    ----------
+    labels : (n_units,) str, ``""`` where unknown
+    n_folds, seed : of the shuffled stratified splitter
+    min_units_per_class : units of rarer classes are not scored
+
+    Returns
+    -------
+    (n_units,) int64: the fold in which the unit is tested, -1 for units that are never tested. All are -1 when fewer
+    than two classes remain.
+    """
+    labels = np.asarray(labels, dtype=str)
+    names, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
+    kept = names[counts >= max(min_units_per_class, n_folds)]
+    folds = np.full(len(labels), -1, dtype=np.int64)
+    if len(kept) < 2:
+        return folds
+    scored = np.flatnonzero(np.isin(labels, kept))
+    splitter = StratifiedKFold(n_splits=n_folds, shuffle=True, random_state=seed)
+    for fold, (_, test) in enumerate(splitter.split(scored, labels[scored])):
+        folds[scored[test]] = fold
+    return folds
+
+
+def shuffle_labels(labels: np.ndarray, groups: np.ndarray, scored: np.ndarray, seed: int) -> np.ndarray:
+    """Permute the labels of scored units within each group: the truth of the shuffled-label control.
+
+    Shapes: labels (n,) str, groups (n,) str, scored (n,) bool -> (n,) str.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = np.array(labels, dtype=str)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(scored & (groups == group))
+        shuffled[rows] = shuffled[rng.permutation(rows)]
+    return shuffled

@@ -1,0 +1,70 @@
+"""The only normalisation. Enters: canonical raw modalities, NaN rows = missing. Leaves: model inputs and a mask.
+
+NumPy only and free of state: the served model runs a copy of this file. Scales that depend on a training set live in
+the network, so nothing here can carry information from one unit to another.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+INPUT_LENGTHS: dict[str, int] = {"waveform": 50, "isi": 100, "acg": 100}
+"""Modality -> number of values the network sees. The symmetric ACG is folded to its 100 positive lags."""
+
+N_BASELINE = 5
+"""Samples at the start of a waveform whose median is its baseline (10 % of the window)."""
+
+
+def normalise(raw: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Turn canonical modalities into model inputs that do not depend on gain, rate or recording length.
+
+    Parameters
+    ----------
+    raw : modality name -> (n_units, canonical length) float; all-NaN row = missing; an absent key = missing for all
+
+    Returns
+    -------
+    inputs : modality name -> (n_units, length) float32, finite, zeros where missing
+    present : (n_units, n_modalities) bool, in the order of ``INPUT_LENGTHS``
+
+    Notes
+    -----
+    Waveform: baseline-subtracted, divided by its largest absolute value. ISI: square root of the histogram divided by
+    its mean. ACG: both sides averaged, then like the ISI. Counts and probabilities therefore give the same input. The
+    square root stabilises the variance of Poisson counts. A flat waveform or an empty histogram counts as missing.
+    """
+    n_units = len(next(iter(raw.values())))
+    inputs: dict[str, np.ndarray] = {}
+    present = np.zeros((n_units, len(INPUT_LENGTHS)), dtype=bool)
+    for column, (name, length) in enumerate(INPUT_LENGTHS.items()):
+        inputs[name] = np.zeros((n_units, length), dtype=np.float32)
+        if name not in raw:
+            continue
+        values = np.asarray(raw[name], dtype=np.float64)
+        rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+        scaled, usable = SCALINGS[name](values[rows])
+        inputs[name][rows[usable]] = scaled[usable]
+        present[rows[usable], column] = True
+    return inputs, present
+
+
+def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centred = values - np.median(values[:, :N_BASELINE], axis=1, keepdims=True)
+    peak = np.abs(centred).max(axis=1, keepdims=True, initial=0)
+    usable = np.ptp(values, axis=1) > 0
+    return np.divide(centred, peak, out=np.zeros_like(centred), where=peak > 0), usable
+
+
+def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    mean = values.mean(axis=1, keepdims=True)
+    relative = np.divide(values, mean, out=np.zeros_like(values), where=mean > 0)
+    return np.sqrt(np.maximum(relative, 0)), mean[:, 0] > 0
+
+
+def _scale_acg(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    centre = values.shape[1] // 2
+    return _scale_histogram((values[:, centre + 1 :] + values[:, centre - 1 :: -1]) / 2)
+
+
+SCALINGS = {"waveform": _scale_waveform, "isi": _scale_histogram, "acg": _scale_acg}
+"""Modality -> function of (n, canonical length) giving the scaled rows and which of them carry information."""

@@ -1,0 +1,220 @@
+"""Dataset folders. Enters: a folder of one of three layouts. Leaves: core types, and the way back for two of them.
+
+``arrays`` (spike trains and templates) <-> ``Sorting``; ``csv`` (any widths, any quirks) -> ``SourceTable``;
+canonical (the package's own contract) <-> ``UnitTable``. docs/architecture.md lists the files of each.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core.errors import ConfigError, DataError, suggest
+from ..core.files import atomic_folder, read_json, write_csv, write_json
+from ..core.types import MODALITIES, UNLABELLED, SourceTable, UnitTable
+from .arrays import SORTING_FILES, read_sorting, write_sorting
+from .csvs import (
+    MISSING,
+    check_folder,
+    check_unique,
+    read_cells,
+    read_frame,
+    read_numbers,
+    require_names,
+    write_numbers,
+)
+
+__all__ = [
+    "CARD_FILE",
+    "SORTING_FILES",
+    "SOURCE_FILES",
+    "read_canonical",
+    "read_canonical_frames",
+    "read_sorting",
+    "read_source_table",
+    "write_canonical",
+    "write_sorting",
+]
+
+SOURCE_FILES = (*(m.file for m in MODALITIES.values()), "labels.csv", "celltypes.csv", "metadata.csv")
+"""Files of a ``csv`` folder that are read; anything else in it is ignored."""
+CARD_FILE = "representation.json"
+REQUIRED = ("waveform", "isi")
+"""Modalities that a ``csv`` folder must hold; the others may be absent."""
+
+_TEXT_COLUMNS = ("unit_id", "cell_type", "flags", "qc_reason")
+_ID_COLUMNS = ("unit_id", "neuron_id")
+_INDEX_NAMES = ("", "Unnamed: 0")
+_PRINTED_BYTES = re.compile(r"""^b(['"])(.*)\1$""")
+
+
+def read_source_table(folder: Path, label_column: str | None = None) -> SourceTable:
+    """Read a folder of CSV files, one row per unit, header names without meaning.
+
+    Index columns written by pandas are dropped, printed byte strings (``b'PkC_ss'``) unwrapped, ``celltypes.csv``
+    taken for ``labels.csv``, a wholly empty row taken for a missing modality. Unit ids come from ``metadata.csv``
+    (``unit_id`` or ``neuron_id``), else they are "0", "1", ...
+
+    Parameters
+    ----------
+    label_column : column of ``labels.csv``; None takes the last one, "none" ignores the file
+
+    Raises
+    ------
+    DataError
+        A needed file is missing or empty; row counts differ; a cell is not a finite number; a row is empty in part;
+        a histogram is negative; unit ids repeat.
+    ConfigError
+        ``labels.csv`` has no column ``label_column``.
+    """
+    folder = check_folder(folder)
+    arrays = {
+        name: _read_modality(folder / modality.file, is_histogram=name != "waveform")
+        for name, modality in MODALITIES.items()
+        if name in REQUIRED or (folder / modality.file).is_file()
+    }
+    counts = {MODALITIES[name].file: len(values) for name, values in arrays.items()}
+    n_units = counts["waveforms.csv"]
+    labels = _read_labels(folder, label_column, n_units)
+    unit_ids = _read_unit_ids(folder / "metadata.csv")
+    counts |= {file.name: len(values) for file, values in (labels, unit_ids) if values is not None}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(f"{folder}: row counts differ: {listed}; every file needs one row per unit, in the same order")
+    return SourceTable(
+        np.array([str(i) for i in range(n_units)]) if unit_ids[1] is None else unit_ids[1],
+        arrays,
+        np.full(n_units, UNLABELLED) if labels[1] is None else labels[1],
+    )
+
+
+def write_canonical(folder: Path, table: UnitTable) -> None:
+    """Write a canonical folder, atomically; it reads back identically."""
+    with atomic_folder(folder) as temporary:
+        for name, modality in MODALITIES.items():
+            write_numbers(temporary / modality.file, modality.columns, getattr(table, name))
+        write_csv(temporary / "labels.csv", pd.DataFrame({"cell_type": table.labels}))
+        write_csv(temporary / "metadata.csv", table.metadata)
+        write_json(temporary / CARD_FILE, table.card)
+
+
+def read_canonical(folder: Path) -> UnitTable:
+    """Read a canonical folder that has passed validation.
+
+    Raises
+    ------
+    DataError
+        A file is missing, a column of a matrix is not the one of its place, or row counts differ.
+    """
+    folder = check_folder(folder)
+    arrays = {}
+    for name, modality in MODALITIES.items():
+        header, values = read_numbers(folder / modality.file, np.float32 if name == "waveform" else np.float64)
+        if tuple(header) != modality.columns:
+            found, needed = f"{len(header)} columns from '{header[0]}'", f"'{modality.columns[0]}'"
+            raise DataError(
+                f"{folder / modality.file}: {found}, {modality.length} from {needed} are needed; rerun the features"
+            )
+        arrays[name] = values
+    metadata = read_frame(folder / "metadata.csv", text=_TEXT_COLUMNS)
+    labels = read_frame(folder / "labels.csv", text=_TEXT_COLUMNS)
+    require_names(folder / "metadata.csv", metadata.columns, ("unit_id",))
+    require_names(folder / "labels.csv", labels.columns, ("cell_type",))
+    return UnitTable(
+        **arrays,
+        labels=labels["cell_type"].to_numpy(dtype=str),
+        metadata=metadata,
+        card=read_json(folder / CARD_FILE),
+    )
+
+
+def read_canonical_frames(folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Read a canonical folder as it stands, for validation: file name -> table, and the card.
+
+    Columns with cells that are not numbers come as text; nothing is checked but that the files can be parsed.
+
+    Raises
+    ------
+    DataError
+        A file is missing, empty or ragged.
+    """
+    folder = check_folder(folder)
+    names = (*(m.file for m in MODALITIES.values()), "labels.csv", "metadata.csv")
+    frames = {name: read_frame(folder / name, text=_TEXT_COLUMNS) for name in names}
+    return frames, read_json(folder / CARD_FILE)
+
+
+def _is_index(name: str, column: Sequence[str]) -> bool:
+    """Tell whether pandas wrote this column of text: no name, and 0, 1, 2, ... below."""
+    return name in _INDEX_NAMES and list(column) == [str(i) for i in range(len(column))]
+
+
+def _read_modality(path: Path, is_histogram: bool) -> np.ndarray:
+    """(n_units, width) float64 without the index column; each row wholly finite or wholly NaN."""
+    header, values = read_numbers(path)
+    n_dropped = int(header[0] in _INDEX_NAMES and np.array_equal(values[:, 0], np.arange(len(values))))
+    values = values[:, n_dropped:]
+    if values.shape[1] == 0:
+        raise DataError(f"{path}: only an index column; one column per sample or bin is needed")
+    empty = np.isnan(values)
+    faults = {
+        "infinite; finite numbers are needed": np.isinf(values),
+        "empty though the row is not; fill the row, or empty all of it": empty & ~empty.all(axis=1, keepdims=True),
+        "negative; a histogram is never below 0": (values < 0) & is_histogram,
+    }
+    for what, cells in faults.items():
+        if cells.any():
+            row, column = np.argwhere(cells)[0]
+            value = "" if np.isnan(values[row, column]) else f"{values[row, column]:g} is "
+            raise DataError(
+                f"{path}: row {row + 1}, column {column + 1 + n_dropped}: {value}{what} "
+                f"({cells.sum()} such cells in {cells.any(axis=1).sum()} rows)"
+            )
+    return values
+
+
+def _read_labels(folder: Path, column: str | None, n_units: int) -> tuple[Path, np.ndarray | None]:
+    """The label file that was used and its (n_rows,) str, ``""`` where missing; None without labels."""
+    path = next((p for p in (folder / "labels.csv", folder / "celltypes.csv") if p.is_file()), folder / "labels.csv")
+    if column == "none" or not path.is_file():
+        if column not in (None, "none"):
+            raise ConfigError(f"{path}: missing, but label column '{column}' was asked for")
+        return path, None
+    header, rows = read_cells(path)
+    while rows and not rows[-1] and len(rows) > n_units:  # blank lines at the end of the file
+        rows.pop()
+    if len(header) > 1:  # with one column a blank line is a unit without a label, with several it is no row
+        rows = [row for row in rows if row]
+    keep = [i for i, name in enumerate(header) if not _is_index(name, [row[i] if i < len(row) else "" for row in rows])]
+    if not keep:
+        raise DataError(f"{path}: only an index column; a column of labels is needed")
+    names = [header[i] for i in keep]
+    if column is not None and column not in names:
+        raise ConfigError(f"{path}: no column '{column}'{suggest(column, names)}; columns: {', '.join(names)}")
+    position = keep[-1] if column is None else keep[names.index(column)]
+    return path, _read_texts(path, header, rows, position)
+
+
+def _read_unit_ids(path: Path) -> tuple[Path, np.ndarray | None]:
+    """The metadata file and its (n_rows,) str unit ids; None where no file or no column names them."""
+    if not path.is_file():
+        return path, None
+    header, rows = read_cells(path)
+    position = next((header.index(name) for name in _ID_COLUMNS if name in header), None)
+    if position is None:
+        return path, None
+    unit_ids = _read_texts(path, header, [row for row in rows if row], position)
+    check_unique(path, header[position], unit_ids)
+    return path, unit_ids
+
+
+def _read_texts(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], position: int) -> np.ndarray:
+    """One column as (n_rows,) str: trimmed, printed byte strings unwrapped, ``""`` where missing."""
+    for number, row in enumerate(rows, 1):
+        if row and len(row) != len(header):
+            raise DataError(f"{path}: row {number}: {len(row)} cells, the header has {len(header)}")
+    texts = [_PRINTED_BYTES.sub(r"\2", row[position].strip()).strip() if row else "" for row in rows]
+    return np.array(["" if text.lower() in MISSING else text for text in texts], dtype=str)

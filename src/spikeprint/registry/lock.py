@@ -1,0 +1,120 @@
+"""What ``dvc.lock`` says has run. Enters: a project folder. Leaves: lock entries of finished ablation rows, MD5s."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..core.errors import RegistryError
+
+STAGES = ("train", "embed", "evaluate")
+"""What makes up one ablation row, in order."""
+
+DATA = "data/canonical"
+
+Entry = Mapping[str, Any]
+"""One stage in ``dvc.lock``: ``cmd``, ``deps``, ``params``, ``outs``."""
+
+
+@dataclass(frozen=True)
+class FinishedRow:
+    """An ablation row as far as ``dvc.lock`` says that it ran; ``entries`` maps stage names to lock entries."""
+
+    ablation: str
+    entries: dict[str, Entry]
+
+    @cached_property
+    def key(self) -> str:
+        """MD5 of the entries: equal key, equal code, data, parameters and results."""
+        return hashlib.md5(json.dumps(self.entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def outs(self) -> dict[str, str]:
+        """Path relative to the project -> MD5 of everything written."""
+        return {path: md5 for entry in self.entries.values() for path, md5 in hashes(entry, "outs").items()}
+
+    @cached_property
+    def deps(self) -> dict[str, str]:
+        """Path relative to the project -> MD5 of everything read, code included."""
+        return {path: md5 for entry in self.entries.values() for path, md5 in hashes(entry, "deps").items()}
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the last stage has run too."""
+        return f"{STAGES[-1]}@{self.ablation}" in self.entries
+
+    @property
+    def data_md5(self) -> str:
+        """DVC's MD5 of the canonical data the row was trained on."""
+        return self.deps.get(DATA, "")
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """Dotted key of ``params.yaml`` -> the value it had when the row ran."""
+        return {
+            key: value
+            for entry in self.entries.values()
+            for key, value in entry.get("params", {}).get("params.yaml", {}).items()
+        }
+
+
+def read_lock(root: Path) -> dict[str, Entry]:
+    """Return the entries of ``dvc.lock`` by stage name.
+
+    Raises
+    ------
+    RegistryError
+        The file is missing or not what DVC writes.
+    """
+    path = Path(root) / "dvc.lock"
+    try:
+        lock = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RegistryError(f"{path}: missing; run the pipeline first (spikeprint run)") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RegistryError(f"{path}: not valid YAML ({reason}); restore it with git") from None
+    if not isinstance(lock, dict) or not isinstance(lock.get("stages"), dict):
+        raise RegistryError(f"{path}: no mapping 'stages' found; restore it with git or run the pipeline again")
+    return lock["stages"]
+
+
+def finished_row(stages: Mapping[str, Entry], ablation: str) -> FinishedRow | None:
+    """Collect the lock entries of one ablation row, or None when it was never trained.
+
+    A stage counts only if it read what the stage before it wrote last: after ``dvc repro train@x`` alone, the old
+    scores do not belong to the new network.
+    """
+    entries: dict[str, Entry] = {}
+    written: dict[str, str] = {}
+    for stage in STAGES:
+        entry = stages.get(f"{stage}@{ablation}")
+        if entry is None or any(written.get(path, md5) != md5 for path, md5 in hashes(entry, "deps").items()):
+            break
+        entries[f"{stage}@{ablation}"] = entry
+        written |= hashes(entry, "outs")
+    return FinishedRow(ablation, entries) if entries else None
+
+
+def hashes(entry: Entry, kind: str) -> dict[str, str]:
+    """Return path -> MD5 of the ``deps`` or ``outs`` of a lock entry."""
+    return {item["path"]: item["md5"] for item in entry.get(kind, ()) if "md5" in item}
+
+
+def dvc_md5(path: Path) -> str:
+    """Return the MD5 that DVC 3 records for a file or (ending in ``.dir``) a folder; ``""`` where nothing is.
+
+    A folder's is the MD5 of the sorted JSON list of its files' MD5s (``dvc_data.hashfile.tree.Tree.as_bytes``), without
+    the compiled Python that ``.dvcignore`` leaves out.
+    """
+    if not path.is_dir():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
+    files = [file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    listing = [{"md5": dvc_md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    text = json.dumps(sorted(listing, key=lambda item: item["relpath"]), sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"

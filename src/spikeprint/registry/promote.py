@@ -1,0 +1,252 @@
+"""The model registry. Enters: a finished, evaluated ablation row. Leaves: a registered version, gates, aliases, a ledger.
+
+An alias (``staging``, ``production``) points to one version and forgets where it pointed before;
+``reports/promotions.csv``, which git keeps, remembers.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from ..core.config import Params
+from ..core.errors import ConfigError, RegistryError
+from ..core.files import read_json, write_text
+from ..core.types import MODALITIES
+from .bundle import bundle_digest, open_bundle
+from .lock import DATA, FinishedRow, dvc_md5, finished_row, read_lock
+from .tracking import connect, find_run, flatten, git_commit, store_errors, store_lock, sync, user_name
+from .versions import create_version, find_version, holder, resolve_version
+
+ALIASES = ("staging", "production")
+"""In the order a version passes them."""
+
+LEDGER = ("at", "by", "model", "version", "alias", "previous", "bundle_sha256", "data_md5", "git_commit", "gates")
+"""Columns of ``reports/promotions.csv``."""
+
+EXAMPLE_UNITS = 2
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One condition of a promotion: what was found, what is needed at least, and the verdict."""
+
+    name: str
+    found: float | str | None
+    needed: float | str
+    passed: bool
+
+    def __str__(self) -> str:
+        found = f"{self.found:.3f}" if isinstance(self.found, float) else self.found or "nothing"
+        return f"{self.name}: {found} found, {self.needed} needed"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What ``register`` did: ``is_new`` version or the one of before, and whether it holds ``@staging`` now."""
+
+    name: str
+    version: str
+    run_id: str
+    is_new: bool
+    is_staging: bool
+    gates: list[GateResult]
+
+    def describe(self) -> str:
+        """Return one line for people."""
+        state = "new" if self.is_new else "registered before"
+        verdict = "holds @staging" if self.is_staging else "refused for @staging"
+        return f"{self.name} version {self.version} ({state}) {verdict}: {'; '.join(map(str, self.gates))}"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What ``promote`` did or, dry, would do; ``previous`` is the version that held the alias (``""`` = none)."""
+
+    name: str
+    version: str
+    alias: str
+    previous: str
+    gates: list[GateResult]
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether every gate is passed."""
+        return all(gate.passed for gate in self.gates)
+
+
+def register(root: Path) -> Registration:
+    """Register the bundle of ``register.ablation`` as a model version; give it ``@staging`` when it passes the gates.
+
+    The same bundle with the same scores is registered once. A version that fails a gate is kept, without an alias.
+
+    Raises
+    ------
+    RegistryError
+        The row was not trained or evaluated, or its files are not those of ``dvc.lock``.
+    IncompatibleBundle
+        The bundle is damaged.
+    """
+    root = Path(root).resolve()
+    params = Params.load(root / "params.yaml")
+    name, ablation = params.register_.model_name, params.register_.ablation
+    row, scores = _candidate(root, ablation)
+    folder = root / "models" / "cvae" / ablation
+    identity = {
+        "bundle_sha256": bundle_digest(folder),
+        "metrics_md5": row.outs[f"reports/metrics/{ablation}.json"],
+    }
+    sync(root)
+    client = connect(root)
+    with store_errors(f"registry, model {name}"), store_lock(root):
+        run = find_run(client, row.key)
+        if run is None:
+            raise RegistryError(f"{ablation}: its result files are not those of dvc.lock; run spikeprint run")
+        version = find_version(client, name, identity)
+        is_new = version is None
+        if version is None:
+            tags = {
+                **identity,
+                "data_md5": row.data_md5,
+                "dvc.stage_md5": row.key,
+                "git.commit": git_commit(root),
+                **{key: str(value) for key, value in scores.items()},
+            }
+            version = create_version(client, run, name, folder, _example(root, params), tags)
+        gates = check_scores(scores, params)
+        is_staging = all(gate.passed for gate in gates)
+        if is_staging:
+            _set_alias(client, root, Promotion(name, str(version.version), "staging", "", gates))
+    return Registration(name, str(version.version), run.info.run_id, is_new, is_staging, gates)
+
+
+def promote(root: Path, to: str, version: str | None = None, dry_run: bool = False) -> Promotion:
+    """Move the alias ``to`` to a version that passes the gates.
+
+    Parameters
+    ----------
+    root : the project
+    to : ``staging`` or ``production``, any case
+    version : default: the version that holds ``@staging``
+    dry_run : only look
+
+    Raises
+    ------
+    ConfigError
+        ``to`` is no alias of ours.
+    RegistryError
+        The model or version does not exist, or a gate is not passed (unless ``dry_run``).
+    """
+    root = Path(root).resolve()
+    alias = to.lower()
+    if alias not in ALIASES:
+        raise ConfigError(f"promote: unknown stage '{to}'; known: {', '.join(ALIASES)}")
+    params = Params.load(root / "params.yaml")
+    name = params.register_.model_name
+    client = connect(root)
+    with store_errors(f"registry, model {name}"), store_lock(root):
+        chosen = resolve_version(client, f"models:/{name}@staging" if version is None else f"models:/{name}/{version}")
+        scores = {key: float(value) for key, value in chosen.tags.items() if key.startswith("overall.")}
+        gates = check_scores(scores, params)
+        if alias == "production":
+            gates.append(_check_staged(client, chosen))
+        plan = Promotion(name, str(chosen.version), alias, holder(client, name, alias), gates)
+        if not dry_run:
+            if not plan.is_allowed:
+                reasons = "; ".join(str(gate) for gate in gates if not gate.passed)
+                raise RegistryError(f"{name} version {plan.version} refused for {alias}: {reasons}")
+            _set_alias(client, root, plan)
+    return plan
+
+
+def check_scores(scores: Mapping[str, float], params: Params) -> list[GateResult]:
+    """Compare overall scores with ``register.floor`` and ``register.margin_over_control``.
+
+    Parameters
+    ----------
+    scores : ``overall.<head>.balanced_accuracy`` and ``overall.control.balanced_accuracy``; an absent score fails
+    """
+    found = scores.get(f"overall.{params.evaluate.head}.balanced_accuracy")
+    control = scores.get("overall.control.balanced_accuracy")
+    lead = None if found is None or control is None else found - control
+    needs = params.register_
+    return [
+        GateResult("balanced accuracy", found, needs.floor, found is not None and found >= needs.floor),
+        GateResult(
+            "lead over shuffled labels",
+            lead,
+            needs.margin_over_control,
+            lead is not None and lead >= needs.margin_over_control,
+        ),
+    ]
+
+
+def _candidate(root: Path, ablation: str) -> tuple[FinishedRow, dict[str, float]]:
+    """Return the lock entries and overall scores of a row whose bundle is the one in the lock and can classify."""
+    row = finished_row(read_lock(root), ablation)
+    if row is None or not row.is_evaluated:
+        raise RegistryError(f"{ablation}: no finished evaluate@{ablation} in dvc.lock; run spikeprint run")
+    path = f"models/cvae/{ablation}"
+    if (found := dvc_md5(root / path)) != row.outs.get(path):
+        state = "is not the one in dvc.lock" if found else "is missing"
+        raise RegistryError(f"{path}: {state}; run dvc pull or spikeprint run")
+    if not open_bundle(root / path).classes:
+        raise RegistryError(f"{path}: trained without labels, it cannot classify; give a dataset labels")
+    scores = flatten({"overall": read_json(root / f"reports/metrics/{ablation}.json")["overall"]})
+    return row, {key: float(value) for key, value in scores.items() if value is not None}
+
+
+def _example(root: Path, params: Params) -> dict[str, np.ndarray]:
+    """The first units of the first dataset, as canonical arrays; only these lines are read."""
+    folder = root / DATA / next(iter(params.datasets))
+    return {
+        name: pd.read_csv(folder / modality.file, nrows=EXAMPLE_UNITS)[list(modality.columns)].to_numpy(np.float64)
+        for name, modality in MODALITIES.items()
+    }
+
+
+def _check_staged(client: MlflowClient, version: ModelVersion) -> GateResult:
+    held = holder(client, version.name, "staging") == str(version.version) or "promoted.staging.at" in version.tags
+    return GateResult("has held @staging", "yes" if held else "no", "yes", held)
+
+
+def _set_alias(client: MlflowClient, root: Path, plan: Promotion) -> None:
+    """Point the alias to the version, tag the version, add a line to the ledger. Nothing when it points there already."""
+    previous = holder(client, plan.name, plan.alias)
+    if previous == plan.version:
+        return
+    version = client.get_model_version(plan.name, plan.version)
+    evidence = json.dumps([asdict(gate) for gate in plan.gates])
+    stamp = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": user_name()}
+    for key, value in {**stamp, "gates": evidence}.items():
+        client.set_model_version_tag(plan.name, plan.version, f"promoted.{plan.alias}.{key}", value)
+    client.set_registered_model_alias(plan.name, plan.alias, plan.version)
+    line: dict[str, Any] = {
+        **stamp,
+        "model": plan.name,
+        "version": plan.version,
+        "alias": plan.alias,
+        "previous": previous,
+        "bundle_sha256": version.tags.get("bundle_sha256", ""),
+        "data_md5": version.tags.get("data_md5", ""),
+        "git_commit": version.tags.get("git.commit", ""),
+        "gates": "; ".join(str(gate) for gate in plan.gates),
+    }
+    _append(root / "reports" / "promotions.csv", line)
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add one line to the ledger, header first; the file is replaced as a whole and never half written."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else ",".join(LEDGER) + "\n"
+    text = io.StringIO()
+    csv.DictWriter(text, LEDGER, lineterminator="\n").writerow(line)
+    write_text(path, before + text.getvalue())

@@ -1,0 +1,109 @@
+"""The served model, as MLflow runs it. Enters: canonical raw modalities of units. Leaves: labels and embeddings.
+
+MLflow stores a copy of this file with every model version (models-from-code) and runs it without spikeprint: it needs
+mlflow, numpy, pandas, torch and what the bundle beside it holds.
+"""
+
+import runpy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature, set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+LENGTHS = {"waveform": 50, "isi": 100, "acg": 201}
+"""Modality -> canonical number of values."""
+
+ORIGIN = ("dataset", "technology")
+"""Optional parameters of a request; empty or unknown = the model's neutral condition."""
+
+LARGEST = 1e30
+"""Larger numbers overflow in the network's single precision; no amplitude or count comes near."""
+
+SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype("float64"), (-1, length), name) for name, length in LENGTHS.items()]),
+    params=ParamSchema([ParamSpec(name, "string", "") for name in ORIGIN]),
+)
+"""float64 because JSON numbers arrive so; the first dimension counts units."""
+
+
+class UnitModel(PythonModel):
+    """Scores units with the predictor of the bundle ``context.artifacts["bundle"]``."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Open the bundle with its own loader. One thread: small matrices are slower on several."""
+        torch.set_num_threads(1)
+        bundle = Path(context.artifacts["bundle"])
+        self.predictor = runpy.run_path(str(bundle / "loader.py"))["load_predictor"](bundle)
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Classify and embed units.
+
+        Parameters
+        ----------
+        model_input : table with one array per cell, or a mapping of arrays (n_units, length), with the keys of
+            ``LENGTHS``; a row of NaN is a missing modality
+        params : ``dataset`` and ``technology``, see ``ORIGIN``
+
+        Returns
+        -------
+        One row per unit: ``label``, ``confidence``, ``probabilities`` (class -> probability), ``embedding`` (list)
+
+        Raises
+        ------
+        MlflowException
+            A row that cannot be used; becomes HTTP 400 with the reason at the end of the message.
+        """
+        if not len(model_input["waveform"]):
+            raise MlflowException.invalid_parameter_value("no units given; at least one row is needed")
+        inputs = {name: np.stack([*model_input[name]]).astype(np.float64) for name in LENGTHS}
+        if problem := find_problem(inputs):
+            raise MlflowException.invalid_parameter_value(problem)
+        answer = self.predictor.predict(inputs, {name: (params or {}).get(name, "") for name in ORIGIN})
+        return pd.DataFrame(
+            {
+                "label": answer.labels,
+                "confidence": answer.confidence,
+                "probabilities": [dict(zip(self.predictor.classes, row.tolist())) for row in answer.probabilities],
+                "embedding": answer.embedding.tolist(),
+            }
+        )
+
+
+def find_problem(inputs: Mapping[str, np.ndarray]) -> str | None:
+    """Say in one line why units cannot be scored, or return None.
+
+    Parameters
+    ----------
+    inputs : modality name -> (n_units, length) float64
+    """
+    n_units = {name: len(values) for name, values in inputs.items()}
+    if len(set(n_units.values())) > 1:
+        return f"every input needs one row per unit, found {n_units}"
+    missing = {name: np.isnan(values).all(axis=1) for name, values in inputs.items()}
+    for name, values in inputs.items():
+        for faulty, reason in (
+            (~missing[name] & np.isnan(values).any(axis=1), "are partly NaN; a missing modality is NaN throughout"),
+            ((np.abs(values) > LARGEST).any(axis=1), f"hold infinite values or values beyond {LARGEST:.0e}"),
+            ((values < 0).any(axis=1) & (name != "waveform"), "hold negative values; a histogram counts from 0"),
+        ):
+            if faulty.any():
+                return f"{name}: rows {_first(faulty)} {reason}"
+    nothing = np.all(list(missing.values()), axis=0)
+    return f"rows {_first(nothing)} have no modality at all; at least one is needed" if nothing.any() else None
+
+
+def _first(faulty: np.ndarray) -> str:
+    rows = np.flatnonzero(faulty).tolist()
+    return f"{rows[:5]}" + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+
+
+set_model(UnitModel())

@@ -1,0 +1,290 @@
+"""MLflow runs from ``dvc.lock``. Enters: a project whose pipeline has run. Leaves: one run per finished ablation row.
+
+DVC keeps the record, MLflow shows it: a run can be rebuilt at any time, so a result that came from DVC's run cache, from
+a temporary experiment or from a colleague's commit appears like one computed here.
+"""
+
+import fcntl
+import getpass
+import json
+import logging
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient, MlflowException
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+
+from ..core.config import Params
+from ..core.errors import RegistryError
+from ..core.files import read_json
+from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, hashes, read_lock
+
+LOGGER = logging.getLogger(__name__)
+
+EXPERIMENT = "spikeprint"
+
+KEY_TAG = "dvc.stage_md5"
+"""Set when a run is complete, so that a run cut short is not taken for one."""
+
+PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "torch", "pytorch-lightning", "mlflow")
+"""Versions recorded with a run."""
+
+
+@dataclass(frozen=True)
+class SyncedRun:
+    """A run that ``sync`` has made."""
+
+    ablation: str
+    run_id: str
+    parent_id: str
+
+
+def connect(root: Path) -> MlflowClient:
+    """Return a client of the project's tracking store and model registry, created on the first call.
+
+    ``MLFLOW_TRACKING_URI`` wins; else ``<root>/mlflow.db`` with artifacts in ``<root>/mlruns``. Safe from several
+    processes at once: MLflow itself fails when two of them create the same database.
+
+    Raises
+    ------
+    RegistryError
+        The store cannot be opened.
+    """
+    root = Path(root).resolve()
+    uri = tracking_uri(root)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    with store_errors(f"tracking store {uri}"), store_lock(root):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if client.get_experiment_by_name(EXPERIMENT) is None:
+            local = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
+            client.create_experiment(EXPERIMENT, artifact_location=local)
+    return client
+
+
+def tracking_uri(root: Path) -> str:
+    """Return where the tracking store of a project is, see ``connect``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(root).resolve() / 'mlflow.db'}"
+
+
+@contextmanager
+def store_errors(what: str) -> Iterator[None]:
+    """Turn MLflow's errors into a RegistryError of one line that starts with ``what``."""
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"{what}: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def store_lock(root: Path) -> Iterator[None]:
+    """Let one process at a time look something up in the store and add it when absent. Not re-entrant."""
+    with open(Path(root) / ".mlflow.lock", "w", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def sync(root: Path) -> list[SyncedRun]:
+    """Log every finished ablation row that the store does not hold yet.
+
+    The runs of one data state share a parent run; inside ``mlflow run`` the project's own run is the parent. Rows whose
+    result files are not those in ``dvc.lock`` are skipped with a warning.
+
+    Returns
+    -------
+    The new runs, in the order of ``params.yaml``; empty when there was nothing new
+
+    Raises
+    ------
+    RegistryError
+        No ``dvc.lock``, or the store cannot be used.
+    """
+    root = Path(root).resolve()
+    params = Params.load(root / "params.yaml")
+    stages = read_lock(root)
+    client = connect(root)
+    # `mlflow run` sets this; left in place, the next run that MLflow starts would continue the project's run.
+    project_run = os.environ.pop("MLFLOW_RUN_ID", None)
+    new: list[SyncedRun] = []
+    with store_errors("tracking store"), store_lock(root):
+        for name in params.ablations:
+            row = finished_row(stages, name)
+            if row and find_run(client, row.key) is None and _is_as_recorded(root, row):
+                parent_id = project_run or _pipeline_run(client, row.data_md5)
+                inputs = _dataset_inputs(root, row, stages)
+                new.append(_log_run(client, root, row, params, inputs, parent_id))
+        for parent_id in {run.parent_id for run in new}:
+            _log_report(client, root, stages.get("report", {}), parent_id)
+    return new
+
+
+def find_run(client: MlflowClient, key: str) -> Run | None:
+    """Return the complete run of the lock entries with this key, whatever its experiment, or None."""
+    return _find(client, KEY_TAG, key)
+
+
+def git_commit(root: Path) -> str:
+    """Return the commit checked out in ``root``, with ``-dirty`` when code or parameters differ from it.
+
+    What the pipeline writes itself (``dvc.lock``, ``reports/``) does not count. ``"unknown"`` without a repository.
+    """
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)reports")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def user_name() -> str:
+    """Return the login name, ``"unknown"`` where the machine has none (some containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings under dotted keys.
+
+    >>> flatten({"knn": {"balanced_accuracy": {"mean": 0.5}}, "n": 3})
+    {'knn.balanced_accuracy.mean': 0.5, 'n': 3}
+    """
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _find(client: MlflowClient, tag: str, value: str) -> Run | None:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, filter_string=f"tags.`{tag}` = '{value}'", max_results=1)
+    return runs[0] if runs else None
+
+
+def _is_as_recorded(root: Path, row: FinishedRow) -> bool:
+    """Compare the result files with their MD5 in the lock; say what is wrong with the first that differs."""
+    for path, md5 in _results(row.outs).items():
+        if (found := dvc_md5(root / path)) != md5:
+            state = f"has MD5 {found}, dvc.lock records {md5}" if found else "is missing"
+            LOGGER.warning("%s not logged: %s %s; run the pipeline again (spikeprint run)", row.ablation, path, state)
+            return False
+    return True
+
+
+def _results(outs: Mapping[str, str]) -> dict[str, str]:
+    """The outputs that are small files for people: metrics and tables behind plots."""
+    return {path: md5 for path, md5 in outs.items() if path.startswith("reports/")}
+
+
+def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
+    """Return the id of the parent run of a data state, made when absent."""
+    if parent := _find(client, "spikeprint.pipeline", data_md5):
+        return parent.info.run_id
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    tags = {"spikeprint.pipeline": data_md5, "mlflow.user": user_name()}
+    run = client.create_run(experiment.experiment_id, run_name=f"pipeline-{data_md5[:8]}", tags=tags)
+    client.set_terminated(run.info.run_id)
+    return run.info.run_id
+
+
+def _log_run(
+    client: MlflowClient, root: Path, row: FinishedRow, params: Params, inputs: list[DatasetInput], parent_id: str
+) -> SyncedRun:
+    experiment_id = client.get_run(parent_id).info.experiment_id
+    values = _recorded_params(params, row)
+    commit = git_commit(root)
+    tags = {
+        "mlflow.parentRunId": parent_id,
+        "mlflow.user": user_name(),
+        "mlflow.note.content": values["description"],
+        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
+        "git.commit": commit,
+        "spikeprint.ablation": row.ablation,
+        **{f"dvc.dep.{path}": md5 for path, md5 in row.deps.items()},
+        **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
+    }
+    logged = [Param(key, json.dumps(v) if isinstance(v, list) else str(v)) for key, v in flatten(values).items()]
+    run_id = client.create_run(experiment_id, run_name=row.ablation).info.run_id
+    status = "FAILED"
+    try:
+        client.log_batch(run_id, _metrics(root, row), logged, [RunTag(*tag) for tag in tags.items()])
+        client.log_inputs(run_id, inputs)
+        for path in _results(row.outs):
+            client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
+        client.log_dict(run_id, _environment(), "environment.json")
+        client.set_tag(run_id, KEY_TAG, row.key)
+        status = "FINISHED"
+    finally:
+        client.set_terminated(run_id, status)
+    return SyncedRun(row.ablation, run_id, parent_id)
+
+
+def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:
+    """Seed, model and evaluation parameters of a row as they were when it ran: ``params.yaml`` may have moved on."""
+    now = params.model_dump(by_alias=True)
+    base = row.params.get("model", now["model"])
+    overrides = row.params.get(f"ablations.{row.ablation}", now["ablations"][row.ablation])
+    rest = {key: row.params.get(key, now[key]) for key in ("seed", "evaluate")}
+    return {"description": "", **base, **overrides, **rest}
+
+
+def _metrics(root: Path, row: FinishedRow) -> list[Metric]:
+    """Scores, when evaluated, and the losses of the final network, one point per epoch and part."""
+    now = int(time.time() * 1000)
+    scores = f"reports/metrics/{row.ablation}.json"
+    losses = f"reports/plots/losses/{row.ablation}.csv"
+    metrics = []
+    if scores in row.outs:
+        leaves = flatten(read_json(root / scores)).items()
+        numbers = [(re.sub(r"[^\w.-]", "_", key), value) for key, value in leaves if isinstance(value, (int, float))]
+        metrics += [Metric(key, float(value), now, 0) for key, value in numbers]
+    if losses in row.outs:
+        table = pd.read_csv(root / losses)
+        final = table[table["model"] == "final"]
+        points = zip(final["split"] + "/" + final["part"], final["value"], final["epoch"], strict=True)
+        metrics += [Metric(key, float(value), now, int(epoch)) for key, value, epoch in points]
+    return metrics
+
+
+def _dataset_inputs(root: Path, row: FinishedRow, stages: Mapping[str, Entry]) -> list[DatasetInput]:
+    """The canonical datasets with DVC's MD5 as digest, unless the data changed since the row was trained."""
+    names = list(row.params.get("datasets", {}))
+    if any((root / DATA / name).is_dir() for name in names) and dvc_md5(root / DATA) != row.data_md5:
+        LOGGER.warning("%s: %s is not what it was trained on; its run names no datasets", row.ablation, DATA)
+        return []
+    md5s = {name: hashes(stages.get(f"features@{name}", {}), "outs").get(f"{DATA}/{name}") for name in names}
+    tags = [InputTag("mlflow.data.context", "training")]
+    return [
+        DatasetInput(Dataset(name, md5, "local", json.dumps({"uri": f"{DATA}/{name}"})), tags)
+        for name, md5 in md5s.items()
+        if md5
+    ]
+
+
+def _environment() -> dict[str, Any]:
+    """Python, platform and packages of the process that logs the run."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
+
+
+def _log_report(client: MlflowClient, root: Path, report: Entry, parent_id: str) -> None:
+    """Add summary and figures, as far as they are those in the lock, to the parent run."""
+    for path, md5 in hashes(report, "outs").items():
+        if dvc_md5(root / path) == md5:
+            log = client.log_artifacts if (root / path).is_dir() else client.log_artifact
+            target = Path(path).name if (root / path).is_dir() else None
+            log(parent_id, str(root / path), target)

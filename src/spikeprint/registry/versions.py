@@ -1,0 +1,111 @@
+"""Versions of a model in the registry. Enters: a bundle and its run, or a ``models:/`` address. Leaves: versions, folders.
+
+Everything goes through the client: MLflow's own globals (active run, tracking address) are neither used nor changed.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import mlflow.artifacts
+import mlflow.pyfunc
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, Run
+from mlflow.entities.model_registry import ModelVersion
+
+from ..core.errors import RegistryError
+from . import serving
+from .tracking import connect, store_errors, tracking_uri
+
+REQUIREMENTS = ("torch", "numpy", "pandas", "safetensors", "mlflow")
+"""All that a served version needs."""
+
+
+def create_version(
+    client: MlflowClient, run: Run, name: str, bundle: Path, example: dict[str, np.ndarray], tags: dict[str, str]
+) -> ModelVersion:
+    """Save a bundle as a pyfunc model of ``run`` and register it as a new version of ``name``.
+
+    Parameters
+    ----------
+    bundle : folder; its ``folds.safetensors`` stays behind, serving does not need it
+    example : modality -> (n_units, length) float64, shown with the model
+    tags : of the version
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        copy, saved = Path(temporary) / "bundle", Path(temporary) / "model"
+        shutil.copytree(bundle, copy, ignore=shutil.ignore_patterns("folds.safetensors", "__pycache__"))
+        mlflow.pyfunc.save_model(
+            saved,
+            python_model=str(Path(serving.__file__)),
+            artifacts={"bundle": str(copy)},
+            signature=serving.SIGNATURE,
+            input_example=example,
+            # local versions (2.13.0+cpu) cannot be installed from an index
+            pip_requirements=[f"{package}=={installed(package).partition('+')[0]}" for package in REQUIREMENTS],
+        )
+        model = client.create_logged_model(run.info.experiment_id, name="model", source_run_id=run.info.run_id)
+        client.log_model_artifacts(model.model_id, str(saved))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Cell type and embedding of a unit (spikeprint)")
+    return client.create_model_version(
+        name, f"models:/{model.model_id}", run.info.run_id, tags, model_id=model.model_id
+    )
+
+
+def find_version(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
+    """Return the newest version of ``name`` that carries all ``tags``, or None."""
+    for version in client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"]):
+        if tags.items() <= version.tags.items():
+            return version
+    return None
+
+
+def resolve_version(client: MlflowClient, uri: str) -> ModelVersion:
+    """Return the version behind ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
+
+    Raises
+    ------
+    RegistryError
+        Model, alias or version does not exist; the message names those that do.
+    """
+    sign = "@" if "@" in uri else "/"
+    name, _, wanted = uri.removeprefix("models:/").rpartition(sign)
+    if not (uri.startswith("models:/") and name and wanted):
+        raise RegistryError(f"model '{uri}': models:/<name>@<alias> or models:/<name>/<version> is needed")
+    versions = {str(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
+    if not versions:
+        raise RegistryError(f"model '{name}': nothing registered under this name; run spikeprint register")
+    aliases = {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
+    number = aliases.get(wanted, "") if sign == "@" else wanted
+    if number not in versions:
+        kind = "version behind @" if sign == "@" else "version "
+        known = ", ".join([*sorted(versions, key=int), *(f"@{alias} = {n}" for alias, n in sorted(aliases.items()))])
+        raise RegistryError(f"model '{name}': no {kind}{wanted}; there are {known}")
+    return client.get_model_version(name, number)
+
+
+def holder(client: MlflowClient, name: str, alias: str) -> str:
+    """Return the version that an alias points to, ``""`` when none."""
+    return str(client.get_registered_model(name).aliases.get(alias, ""))
+
+
+def fetch_bundle(root: Path, uri: str) -> Path:
+    """Return the bundle folder of a registered version, downloaded when the store is remote.
+
+    Raises
+    ------
+    RegistryError
+        The version does not exist or its files are gone.
+    """
+    client = connect(root)
+    with store_errors(f"model '{uri}'"):
+        version = resolve_version(client, uri)
+        location = client.get_logged_model(str(version.source).removeprefix("models:/")).artifact_location
+        found = mlflow.artifacts.download_artifacts(f"{location}/artifacts/bundle", tracking_uri=tracking_uri(root))
+    return Path(found)

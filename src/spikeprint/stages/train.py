@@ -1,0 +1,86 @@
+"""Stage ``train@ablation``: canonical datasets -> one network per fold, per control fold, and the bundle that serves.
+
+The network of fold k never meets the units tested in fold k, neither their labels nor their features.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..core.compute import count_workers, map_tasks
+from ..core.config import ModelParams, Params
+from ..core.files import find_root, write_arrays, write_csv
+from ..core.runtime import LOGGER, timed
+from ..cvae.fit import FittedCVAE, add_head, fit_cvae
+from ..cvae.units import Units
+from ..evaluate.splits import shuffle_labels
+from ..registry.bundle import write_bundle
+from . import run_stage
+from ._units import load_units
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to train."""
+
+    name: str
+    units: Units
+    params: ModelParams
+    seed: int
+
+
+def main(argv: list[str]) -> None:
+    """Train the ablation row named by the only argument."""
+    (name,) = argv
+    root = find_root()
+    params = Params.load(root / "params.yaml")
+    units, folds, _ = load_units(root, params)
+    tasks = plan(units, folds, params, params.ablation(name))
+    n_workers = 1 if torch.cuda.is_available() else count_workers()
+    fitted: dict[str, FittedCVAE] = {}
+    with timed(f"train@{name}: {len(tasks)} networks"):
+        for task, result in zip(tasks, map_tasks(train, tasks, n_workers, "spikeprint.cvae.fit"), strict=True):
+            fitted[task.name] = result
+            epochs = max(point.epoch for point in result.curves) + 1
+            LOGGER.info("  %-9s %4d units, %3d epochs", task.name, len(task.units), epochs)
+    fitted["final"] = add_head(fitted["final"], units, params.evaluate.head, params.seed)
+    _write(root, name, fitted)
+
+
+def plan(units: Units, folds: np.ndarray, params: Params, model: ModelParams) -> list[Task]:
+    """List the networks: the final one on all units, one per fold without that fold, the same with shuffled labels."""
+    shuffled = shuffle_labels(units.labels, units.origin["dataset"], folds >= 0, params.seed)
+    control = Units(units.raw, units.origin, shuffled)
+    tasks = [Task("final", units, model, params.seed)]
+    for kind, source, n_folds in [
+        ("fold", units, params.evaluate.n_folds),
+        ("control", control, params.evaluate.control_folds),
+    ]:
+        for fold in range(min(n_folds, folds.max() + 1)):
+            tasks.append(Task(f"{kind}_{fold}", source.take(folds != fold), model, params.seed + 1 + fold))
+    return tasks
+
+
+def train(task: Task) -> FittedCVAE:
+    """Train one network."""
+    torch.set_num_threads(1)
+    return fit_cvae(task.units, task.params, task.seed)
+
+
+def _write(root: Path, name: str, fitted: dict[str, FittedCVAE]) -> None:
+    final = fitted["final"]
+    folder = root / "models" / "cvae" / name
+    curves = [(key, *vars(point).values()) for key, fit in fitted.items() for point in fit.curves]
+    columns = ["model", "epoch", "split", "part", "value"]
+    write_csv(root / "reports" / "plots" / "losses" / f"{name}.csv", pd.DataFrame(curves, columns=columns))
+    write_bundle(folder, final.config, final.arrays)
+    others = {f"{key}.{k}": v for key, fit in fitted.items() if key != "final" for k, v in fit.arrays.items()}
+    write_arrays(folder / "folds.safetensors", others)
+    LOGGER.info("wrote %s", folder.relative_to(root))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,90 @@
+"""Parameters: what is accepted, and the one line that is said when something is not."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spikeprint.core.config import Params
+from spikeprint.core.errors import ConfigError
+
+
+@pytest.fixture
+def values(root: Path) -> dict:
+    return yaml.safe_load((root / "params.yaml").read_text())
+
+
+def load(values: dict, folder: Path) -> Params:
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    return Params.load(folder / "params.yaml")
+
+
+def test_the_shipped_file_loads_with_every_ablation_row(root: Path) -> None:
+    params = Params.load(root / "params.yaml")
+    assert {"production", "baseline", "with_source", "full_architecture"} <= set(params.ablations)
+    assert params.ablation("baseline").conditions == []
+    assert params.ablation("baseline").n_latent == params.model.n_latent
+
+
+BAD = {
+    "typo in a section": (("model", "epoch"), 3, "unknown key 'model.epoch'; did you mean 'epochs'?"),
+    "typo in a section name": (("modle",), {}, "unknown key 'modle'; did you mean 'model'?"),
+    "typo in an ablation row": (
+        ("ablations", "baseline", "betta"),
+        1,
+        "unknown key 'ablations.baseline.betta'; did you mean 'beta'?",
+    ),
+    "out of range": (("model", "epochs"), 0, "model.epochs = 0: input should be greater than or equal to 1"),
+    "wrong type": (("model", "beta"), "high", "model.beta = 'high': input should be a valid number"),
+    "unknown choice": (("model", "augmentation"), "lite", "model.augmentation = 'lite'"),
+    "unknown technology": (
+        ("datasets", "toy_silicon", "technology"),
+        "neuropixel",
+        "unknown technology 'neuropixel'; did you mean 'neuropixels'?",
+    ),
+    "bad dataset name": (
+        ("datasets", "My-data"),
+        {"technology": "mea", "species": "rat", "format": "csv"},
+        "names use a-z, 0-9 and _ only",
+    ),
+    "registered row is missing": (("register", "ablation"), "prod", "no row 'prod' under ablations"),
+    "served head is not scored": (("evaluate", "heads"), ["knn"], "head 'logistic' must be one of heads"),
+}
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_a_bad_value_is_named_with_what_is_needed(case: str, values: dict, tmp_path: Path) -> None:
+    path, value, message = BAD[case]
+    changed = copy.deepcopy(values)
+    section = changed
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = value
+    with pytest.raises(ConfigError) as caught:
+        load(changed, tmp_path)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_missing_key_is_named(values: dict, tmp_path: Path) -> None:
+    del values["model"]["beta"]
+    with pytest.raises(ConfigError, match=r"'model\.beta' is missing"):
+        load(values, tmp_path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [1", "not valid YAML"), ("3", "a mapping of sections is needed")])
+def test_a_file_that_is_no_mapping_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Params.load(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"params\.yaml: missing"):
+        Params.load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_ablation_is_refused_with_the_rows(root: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'baseline'"):
+        Params.load(root / "params.yaml").ablation("base_line")

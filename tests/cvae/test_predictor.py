@@ -1,0 +1,64 @@
+"""The trained model as users meet it: any subset of modalities, unknown origins, units alone or together."""
+
+import numpy as np
+import pytest
+
+from spikeprint.core.config import ModelParams
+from spikeprint.cvae.fit import add_head, fit_cvae
+from spikeprint.cvae.predictor import Predictor
+from spikeprint.cvae.units import Units
+
+
+@pytest.fixture(scope="module")
+def predictor(units: Units, model_params: ModelParams) -> Predictor:
+    return add_head(fit_cvae(units, model_params, seed=0), units, "logistic", seed=0).predictor()
+
+
+def test_a_unit_is_answered_alike_alone_and_in_company(predictor: Predictor, units: Units) -> None:
+    together = predictor.predict(units.raw, units.origin)
+    alone = predictor.predict({k: v[7:8] for k, v in units.raw.items()}, {k: v[7] for k, v in units.origin.items()})
+    np.testing.assert_allclose(alone.embedding[0], together.embedding[7], atol=1e-5)
+    assert alone.labels[0] == together.labels[7]
+
+
+def test_an_absent_modality_equals_a_row_of_nan(predictor: Predictor, units: Units) -> None:
+    absent = {k: v for k, v in units.raw.items() if k != "acg"}
+    nan = absent | {"acg": np.full_like(units.raw["acg"], np.nan)}
+    np.testing.assert_array_equal(predictor.embed(absent), predictor.embed(nan))
+
+
+def test_missing_is_not_the_same_as_zero_information(predictor: Predictor, units: Units) -> None:
+    without = predictor.embed({"waveform": units.raw["waveform"]})
+    assert not np.allclose(without, predictor.embed(units.raw))
+
+
+def test_gain_and_recording_length_do_not_matter(predictor: Predictor, units: Units) -> None:
+    scaled = {k: v * factor for (k, v), factor in zip(units.raw.items(), (3.0, 0.01, 7.0), strict=True)}
+    np.testing.assert_allclose(predictor.embed(scaled), predictor.embed(units.raw), atol=1e-4)
+
+
+def test_an_unknown_origin_is_the_neutral_one(predictor: Predictor, units: Units) -> None:
+    unknown = predictor.embed(units.raw, {"dataset": "never seen", "technology": ""})
+    np.testing.assert_array_equal(unknown, predictor.embed(units.raw))
+    assert not np.allclose(unknown, predictor.embed(units.raw, units.origin))
+
+
+def test_probabilities_follow_the_classes(predictor: Predictor, units: Units) -> None:
+    found = predictor.predict(units.raw, units.origin)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+    assert predictor.classes == ("PV", "SOM", "pyramidal")
+    assert [predictor.classes[i] for i in found.probabilities.argmax(axis=1)] == list(found.labels)
+    np.testing.assert_allclose(found.confidence, found.probabilities.max(axis=1))
+
+
+def test_no_units_give_no_answers(predictor: Predictor) -> None:
+    assert predictor.embed({"waveform": np.zeros((0, 50))}).shape == (0, predictor.n_latent)
+
+
+def test_a_model_without_labels_says_so(predictor: Predictor, units: Units) -> None:
+    arrays = {f"network.{k}": v.numpy() for k, v in predictor.network.state_dict().items()}
+    from dataclasses import asdict
+
+    config = {"shape": asdict(predictor.network.shape), "vocabulary": predictor.vocabulary, "head": None}
+    with pytest.raises(ValueError, match="trained without labels"):
+        Predictor(config, arrays).predict(units.raw)

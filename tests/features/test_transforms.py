@@ -1,0 +1,51 @@
+"""The only normalisation: scale-free, missing stays missing, no unit influences another."""
+
+import numpy as np
+
+from spikeprint.core.types import MODALITIES
+from spikeprint.features.transforms import INPUT_LENGTHS, SCALINGS, normalise
+
+RNG = np.random.default_rng(0)
+RAW = {
+    "waveform": RNG.normal(size=(20, 50)),
+    "isi": RNG.poisson(5, (20, 100)).astype(float),
+    "acg": RNG.poisson(5, (20, 201)).astype(float),
+}
+
+
+def test_tables_agree_on_the_modalities() -> None:
+    assert list(INPUT_LENGTHS) == list(SCALINGS) == list(MODALITIES)
+
+
+def test_counts_and_probabilities_give_the_same_input() -> None:
+    as_probability = RAW | {"isi": RAW["isi"] / RAW["isi"].sum(axis=1, keepdims=True)}
+    np.testing.assert_allclose(normalise(as_probability)[0]["isi"], normalise(RAW)[0]["isi"], rtol=1e-5)
+
+
+def test_each_unit_is_scaled_by_itself() -> None:
+    whole, _ = normalise(RAW)
+    part, _ = normalise({k: v[4:6] for k, v in RAW.items()})
+    for name in INPUT_LENGTHS:
+        np.testing.assert_array_equal(part[name], whole[name][4:6])
+
+
+def test_the_acg_is_folded_at_its_centre() -> None:
+    acg = np.zeros((1, 201))
+    acg[0, [97, 103]] = 2, 4  # lags -3 and +3
+    folded = normalise({"acg": acg})[0]["acg"][0]
+    assert folded.nonzero()[0].tolist() == [2]
+
+
+def test_nan_rows_flat_waveforms_and_empty_histograms_are_missing() -> None:
+    raw = {k: v.copy() for k, v in RAW.items()}
+    raw["waveform"][0], raw["waveform"][1] = np.nan, 3.0
+    raw["isi"][2], raw["acg"][3] = 0, np.nan
+    inputs, present = normalise(raw)
+    assert (~present).nonzero()[0].tolist() == [0, 1, 2, 3]
+    assert all(np.isfinite(x).all() for x in inputs.values())
+    assert not inputs["waveform"][:2].any()
+
+
+def test_an_absent_modality_is_missing_for_all() -> None:
+    _, present = normalise({"isi": RAW["isi"]})
+    assert present.tolist() == [[False, True, False]] * 20

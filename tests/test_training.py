@@ -1,0 +1,65 @@
+"""The one trainer: best epoch kept, early stop, a loss that is no number is named."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from spikeprint.core.errors import ModelError
+from spikeprint.training import train_module
+
+
+class Line(pl.LightningModule):
+    """Fits y = 2x by gradient descent; a large rate diverges."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.network = torch.nn.Linear(1, 1, bias=False)
+        self.rate = rate
+        self.epoch_parts: dict = {"train": [], "val": []}
+
+    def _loss(self, split: str, x: torch.Tensor) -> torch.Tensor:
+        loss = (self.network(x) - 2 * x).square().mean()
+        self.epoch_parts[split].append({"error": loss.detach(), "total": loss.detach()})
+        return loss
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self._loss("train", batch)
+
+    def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
+        self.log("val_total", self._loss("val", batch), batch_size=len(batch))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.network.parameters(), lr=self.rate)
+
+
+class Same:
+    """The same batch, once an epoch. (Lightning reads a plain list as several loaders.)"""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.x = scale * torch.linspace(-1, 1, 9)[:, None]
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self):
+        yield self.x
+
+
+X = Same()
+
+
+def test_the_best_weights_are_kept() -> None:
+    module = Line(rate=0.5)
+    curves = train_module(module, X, X, epochs=40, patience=40, device="cpu")
+    assert module.network.weight.item() == pytest.approx(2, abs=1e-3)
+    assert {(c.split, c.part) for c in curves} == {(s, p) for s in ("train", "val") for p in ("error", "total")}
+
+
+def test_training_stops_when_validation_no_longer_improves() -> None:
+    curves = train_module(Line(rate=0.0), X, X, epochs=50, patience=3, device="cpu")
+    assert max(c.epoch for c in curves) < 6
+
+
+def test_a_loss_that_is_no_number_is_named() -> None:
+    with pytest.raises(ModelError, match=r"loss part 'error' \((train|val)\) became (inf|nan) in epoch \d+"):
+        train_module(Line(rate=1e12), Same(1e8), X, epochs=50, patience=50, device="cpu")
