@@ -1,6 +1,8 @@
 """What all tests share: a seeded set of units, quiet tools, the way to the shared real data."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 from spikeprint.core.config import ModelParams, Params
 from spikeprint.cvae.units import Units
+from support import Project, shrink
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,3 +65,36 @@ def units() -> Units:
     labels = np.array(["PV", "SOM", "pyramidal"])[kind]
     labels[::15] = ""
     return Units({"waveform": waveform, "isi": isi, "acg": acg}, origin, labels)
+
+
+@pytest.fixture(scope="session")
+def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone of the work tree with small parameters, committed, nothing run."""
+    project = Project(tmp_path_factory.mktemp("fresh") / "project")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.splitlines()):
+        if (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("reports/"):
+            (project.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, project.folder / name)
+    project.edit_params(shrink)
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("dvc", "remote", "add", "--local", "--default", "storage", project.folder.parent / "remote")
+    project.commit("start")
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished_project(fresh_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same after ``spikeprint run`` and a commit: outputs, MLflow runs, a registered version. Tests copy it."""
+    project = fresh_project.copy(tmp_path_factory.mktemp("finished") / "project")
+    project.run("spikeprint", "run")
+    project.commit("first run")
+    return project
+
+
+@pytest.fixture
+def project(finished_project: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, for one test to change."""
+    return finished_project.copy(tmp_path / "project")

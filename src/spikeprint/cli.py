@@ -1,4 +1,4 @@
-"""``spikeprint <verb>``: one table of verbs. Each verb lives in ``commands/<verb>.py`` and is imported when asked for."""
+"""``spikeprint <verb>``: one table of verbs, each in ``commands/<verb>.py``, imported when asked for."""
 
 import argparse
 import importlib

@@ -1,5 +1,7 @@
 """The ISI + ACG kernel against all-pairs brute force, and the cleaning of trains."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def brute_force(ticks: np.ndarray) -> tuple[list[int], list[int]]:
     """All pairs, in Python integers, straight from the definitions."""
     isi, acg = [0] * 100, [0] * 201
     times = [int(tick) for tick in ticks]
-    for before, after in zip(times[:-1], times[1:], strict=True):
+    for before, after in pairwise(times):
         if (after - before) // 1000 < 100:
             isi[(after - before) // 1000] += 1
     for i, first in enumerate(times):

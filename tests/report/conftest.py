@@ -82,7 +82,7 @@ def make_confusion(tables: dict[str, UnitTable]) -> pd.DataFrame:
 
 
 def make_points(tables: dict[str, UnitTable]) -> pd.DataFrame:
-    """One cloud per cell type, a little apart in every dataset; unlabelled units are missing values, as read from CSV."""
+    """One cloud per cell type, a little apart in every dataset."""
     rng = np.random.default_rng(0)
     names = sorted({label for table in tables.values() for label in table.labels})
     frames = []

@@ -13,7 +13,19 @@ from ..core.errors import SpikeprintError
 from ..core.files import find_root
 from .run import dvc, environment
 
-PACKAGES = "spikeprint dvc mlflow torch pytorch-lightning pandas numpy pandera great-expectations scikit-learn".split()
+PACKAGES = (
+    "spikeprint",
+    "dvc",
+    "mlflow",
+    "torch",
+    "pytorch-lightning",
+    "pandas",
+    "numpy",
+    "pandera",
+    "great-expectations",
+    "scikit-learn",
+)
+"""Packages whose versions are shown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,9 @@
 Range, unit and help stand beside each field; the values stand in ``params.yaml`` only.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -202,10 +203,12 @@ def _checked(model: type[SectionT], values: dict[str, Any], prefix: str) -> Sect
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(model, item, prefix) for item in error.errors())) from None
+        raise ConfigError(
+            "\n".join(_explain(model, cast(Mapping[str, Any], item), prefix) for item in error.errors())
+        ) from None
 
 
-def _explain(model: type[Section], item: dict[str, Any], prefix: str) -> str:
+def _explain(model: type[Section], item: Mapping[str, Any], prefix: str) -> str:
     """One line for one finding: key, what was found, what is needed."""
     key = prefix + ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
@@ -226,7 +229,7 @@ def _keys(model: type[Section], location: tuple[Any, ...]) -> list[str]:
     for part in location:
         fields = getattr(current, "model_fields", {})
         if part in fields or f"{part}_" in fields:
-            current = fields.get(part, fields.get(f"{part}_")).annotation
+            current = (fields.get(part) or fields[f"{part}_"]).annotation
             if getattr(current, "__origin__", None) is dict:
                 current = current.__args__[1]
     return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]

@@ -21,15 +21,15 @@ from .errors import ConfigError, DataError
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Return the project root: ``DVC_ROOT`` when a stage sets it, else the nearest parent with a ``dvc.yaml``.
+    """Return the project root: the nearest folder from ``start`` upwards with a ``dvc.yaml``.
+
+    A stage of a temporary experiment therefore works in the experiment's copy (``DVC_ROOT`` would name the original).
 
     Raises
     ------
     ConfigError
         No folder from ``start`` (default: the current folder) upwards holds a ``dvc.yaml``.
     """
-    if start is None and "DVC_ROOT" in os.environ:
-        return Path(os.environ["DVC_ROOT"]).resolve()
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file():

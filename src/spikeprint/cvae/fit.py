@@ -13,7 +13,7 @@ from ..core.types import UNLABELLED
 from ..evaluate.heads import fit_head
 from ..features.transforms import INPUT_LENGTHS
 from ..training import Curve, train_module
-from .data import AUGMENTATIONS, Batches, Corruption, UnitTensors, make_tensors
+from .data import AUGMENTATIONS, Batches, Corruption, make_tensors
 from .model import CVAE
 from .networks import CVAENetwork, NetworkShape
 from .predictor import Predictor
@@ -48,7 +48,7 @@ def fit_cvae(units: Units, params: ModelParams, seed: int) -> FittedCVAE:
         raise ModelError(f"training: {len(units)} units found, at least {MIN_UNITS} needed; add data")
     torch.manual_seed(seed)
     classes = sorted(set(units.labels) - {UNLABELLED})
-    vocabulary = {name: sorted(set(units.origin[name])) for name in params.conditions}
+    vocabulary: dict[str, list[str]] = {name: sorted(set(units.origin[name])) for name in params.conditions}
     shape = NetworkShape(
         lengths=dict(INPUT_LENGTHS),
         n_latent=params.n_latent,
@@ -66,7 +66,7 @@ def fit_cvae(units: Units, params: ModelParams, seed: int) -> FittedCVAE:
     train_rows, validation_rows = _split(usable, units.labels, params.validation_frac, seed)
     train = tensors.take(torch.from_numpy(train_rows))
     network = CVAENetwork(shape)
-    _standardise(network, train)
+    network.fit_scales(train.inputs, train.present)
     module = CVAE(network, params, _class_weights(train.codes["cell_type"], len(classes)), seed)
     curves = train_module(
         module,
@@ -108,13 +108,6 @@ def _split(rows: np.ndarray, labels: np.ndarray, validation_frac: float, seed: i
     strata = labels[rows] if counts.min() >= 2 and n_validation >= len(names) else None
     train, validation = train_test_split(rows, test_size=n_validation, stratify=strata, random_state=seed)
     return train, validation
-
-
-def _standardise(network: CVAENetwork, train: UnitTensors) -> None:
-    for i, name in enumerate(INPUT_LENGTHS):
-        rows = train.present[:, i]
-        if int(rows.sum()) > 1:
-            network.standardise[name].fit(train.inputs[name][rows])
 
 
 def _corruption(params: ModelParams, seed: int) -> Corruption:

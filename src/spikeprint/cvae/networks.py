@@ -6,6 +6,7 @@ width, D latent size, E size of a condition embedding.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +112,14 @@ class CVAENetwork(nn.Module):
     def classify(self, latent: Tensor) -> Tensor:
         """(B, D) -> (B, n_classes) logits of the read-out trained with the latent"""
         return self.class_head(latent)
+
+    @torch.no_grad()
+    def fit_scales(self, inputs: Mapping[str, Tensor], present: Tensor) -> None:
+        """Fit the standardisation of every modality to the units that have it. {name: (n, L)}, (n, n_modalities)"""
+        for i, (name, standardise) in enumerate(self.standardise.items()):
+            rows = present[:, i]
+            if int(rows.sum()) > 1:
+                cast(Standardise, standardise).fit(inputs[name][rows])
 
     def prepare(self, inputs: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
         """Standardise every modality; what is missing becomes zero. {name: (B, L)} -> {name: (B, L)}"""

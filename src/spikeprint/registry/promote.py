@@ -1,4 +1,4 @@
-"""The model registry. Enters: a finished, evaluated ablation row. Leaves: a registered version, gates, aliases, a ledger.
+"""Registration and promotion. Enters: an evaluated ablation row. Leaves: a model version, gates, aliases, a ledger.
 
 An alias (``staging``, ``production``) points to one version and forgets where it pointed before;
 ``reports/promotions.csv``, which git keeps, remembers.
@@ -220,7 +220,7 @@ def _check_staged(client: MlflowClient, version: ModelVersion) -> GateResult:
 
 
 def _set_alias(client: MlflowClient, root: Path, plan: Promotion) -> None:
-    """Point the alias to the version, tag the version, add a line to the ledger. Nothing when it points there already."""
+    """Point the alias to the version, tag it, add a line to the ledger; nothing when it points there already."""
     previous = holder(client, plan.name, plan.alias)
     if previous == plan.version:
         return

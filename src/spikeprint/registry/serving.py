@@ -20,6 +20,9 @@ from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 LENGTHS = {"waveform": 50, "isi": 100, "acg": 201}
 """Modality -> canonical number of values."""
 
+LOWEST = {"waveform": -np.inf, "isi": 0.0, "acg": 0.0}
+"""Modality -> least possible value: histograms count."""
+
 ORIGIN = ("dataset", "technology")
 """Optional parameters of a request; empty or unknown = the model's neutral condition."""
 
@@ -72,7 +75,9 @@ class UnitModel(PythonModel):
             {
                 "label": answer.labels,
                 "confidence": answer.confidence,
-                "probabilities": [dict(zip(self.predictor.classes, row.tolist())) for row in answer.probabilities],
+                "probabilities": [
+                    dict(zip(self.predictor.classes, row.tolist(), strict=True)) for row in answer.probabilities
+                ],
                 "embedding": answer.embedding.tolist(),
             }
         )
@@ -88,21 +93,23 @@ def find_problem(inputs: Mapping[str, np.ndarray]) -> str | None:
     n_units = {name: len(values) for name, values in inputs.items()}
     if len(set(n_units.values())) > 1:
         return f"every input needs one row per unit, found {n_units}"
-    missing = {name: np.isnan(values).all(axis=1) for name, values in inputs.items()}
     for name, values in inputs.items():
-        for faulty, reason in (
-            (~missing[name] & np.isnan(values).any(axis=1), "are partly NaN; a missing modality is NaN throughout"),
-            ((np.abs(values) > LARGEST).any(axis=1), f"hold infinite values or values beyond {LARGEST:.0e}"),
-            ((values < 0).any(axis=1) & (name != "waveform"), "hold negative values; a histogram counts from 0"),
-        ):
-            if faulty.any():
-                return f"{name}: rows {_first(faulty)} {reason}"
-    nothing = np.all(list(missing.values()), axis=0)
-    return f"rows {_first(nothing)} have no modality at all; at least one is needed" if nothing.any() else None
+        empty = np.isnan(values)
+        faults = {
+            "are partly NaN; a missing modality is NaN throughout": empty.any(axis=1) & ~empty.all(axis=1),
+            f"hold infinite values or values beyond {LARGEST:.0e}": (np.abs(values) > LARGEST).any(axis=1),
+            "hold negative values; a histogram counts from 0": (values < LOWEST[name]).any(axis=1),
+        }
+        for reason, rows in faults.items():
+            if rows.any():
+                return f"{name}: rows {_first(rows)} {reason}"
+    filled = [v.max(axis=1) > (v.min(axis=1) if LOWEST[name] < 0 else 0) for name, v in inputs.items()]  # NaN: False
+    nothing = ~np.any(filled, axis=0)
+    return f"rows {_first(nothing)} have no modality with content; at least one is needed" if nothing.any() else None
 
 
-def _first(faulty: np.ndarray) -> str:
-    rows = np.flatnonzero(faulty).tolist()
+def _first(mask: np.ndarray) -> str:
+    rows = np.flatnonzero(mask).tolist()
     return f"{rows[:5]}" + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
 
 

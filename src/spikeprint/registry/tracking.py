@@ -1,7 +1,7 @@
 """MLflow runs from ``dvc.lock``. Enters: a project whose pipeline has run. Leaves: one run per finished ablation row.
 
-DVC keeps the record, MLflow shows it: a run can be rebuilt at any time, so a result that came from DVC's run cache, from
-a temporary experiment or from a colleague's commit appears like one computed here.
+DVC keeps the record, MLflow shows it: a run can be rebuilt at any time, so a result that came from DVC's run cache,
+from a temporary experiment or from a colleague's commit appears like one computed here.
 """
 
 import fcntl
@@ -62,7 +62,6 @@ def connect(root: Path) -> MlflowClient:
     """
     root = Path(root).resolve()
     uri = tracking_uri(root)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     with store_errors(f"tracking store {uri}"), store_lock(root):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         if client.get_experiment_by_name(EXPERIMENT) is None:
@@ -194,7 +193,7 @@ def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
     """Return the id of the parent run of a data state, made when absent."""
     if parent := _find(client, "spikeprint.pipeline", data_md5):
         return parent.info.run_id
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    (experiment,) = client.search_experiments(filter_string=f"name = '{EXPERIMENT}'")
     tags = {"spikeprint.pipeline": data_md5, "mlflow.user": user_name()}
     run = client.create_run(experiment.experiment_id, run_name=f"pipeline-{data_md5[:8]}", tags=tags)
     client.set_terminated(run.info.run_id)

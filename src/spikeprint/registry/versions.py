@@ -1,14 +1,16 @@
-"""Versions of a model in the registry. Enters: a bundle and its run, or a ``models:/`` address. Leaves: versions, folders.
+"""Versions in the model registry. Enters: a bundle and its run, or a ``models:/`` address. Leaves: versions, folders.
 
-Everything goes through the client: MLflow's own globals (active run, tracking address) are neither used nor changed.
+Everything goes through the client: MLflow's active run and tracking address, which are global, stay as they are.
 """
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 
+import mlflow
 import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
@@ -53,9 +55,10 @@ def create_version(
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Cell type and embedding of a unit (spikeprint)")
-    return client.create_model_version(
-        name, f"models:/{model.model_id}", run.info.run_id, tags, model_id=model.model_id
-    )
+    with _as_default_store(client.tracking_uri):
+        return client.create_model_version(
+            name, f"models:/{model.model_id}", run.info.run_id, tags, model_id=model.model_id
+        )
 
 
 def find_version(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -84,9 +87,11 @@ def resolve_version(client: MlflowClient, uri: str) -> ModelVersion:
     aliases = {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
     number = aliases.get(wanted, "") if sign == "@" else wanted
     if number not in versions:
-        kind = "version behind @" if sign == "@" else "version "
         known = ", ".join([*sorted(versions, key=int), *(f"@{alias} = {n}" for alias, n in sorted(aliases.items()))])
-        raise RegistryError(f"model '{name}': no {kind}{wanted}; there are {known}")
+        if sign == "@":
+            hint = f"spikeprint promote --to {wanted} puts one there"
+            raise RegistryError(f"model '{name}': no version behind @{wanted}; there are {known}; {hint}")
+        raise RegistryError(f"model '{name}': no version {wanted}; there are {known}")
     return client.get_model_version(name, number)
 
 
@@ -109,3 +114,14 @@ def fetch_bundle(root: Path, uri: str) -> Path:
         location = client.get_logged_model(str(version.source).removeprefix("models:/")).artifact_location
         found = mlflow.artifacts.download_artifacts(f"{location}/artifacts/bundle", tracking_uri=tracking_uri(root))
     return Path(found)
+
+
+@contextmanager
+def _as_default_store(uri: str) -> Iterator[None]:
+    """Point MLflow's global address at ``uri``: registering looks its model up there, whatever the client's own is."""
+    before = mlflow.get_tracking_uri() if mlflow.tracking.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None forgets it

@@ -17,7 +17,16 @@ from ..core.types import UNLABELLED, UnitTable
 from .panels import PROFILES, count_units, draw_confusion, draw_counts, draw_intervals, draw_profile, say
 from .style import FAINT, GRID, HEADS, INK, MUTED, PALETTE, RC, WIDTH_IN, ClassStyle, make_grid, make_markers
 
-LOSS_PARTS = ("total", "waveform", "isi", "acg", "kl", "classification", "consistency")
+LOSS_PARTS = {
+    "total": "total",
+    "waveform": "waveform",
+    "isi": "ISI",
+    "acg": "ACG",
+    "kl": "KL divergence",
+    "classification": "classification",
+    "consistency": "consistency",
+}
+"""Part of the loss -> title of its panel."""
 NOT_SCORED = "no dataset has enough labelled units to be scored"
 CHANCE: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
 
@@ -60,19 +69,22 @@ def plot_losses(losses: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    losses : columns ``model, epoch, split, part, value``; parts that are zero everywhere are left out
+    losses : columns ``model, epoch, split, part, value``; curves that are zero everywhere are left out
     """
     losses = losses[~losses["model"].str.startswith("control")]
-    parts = [part for part in LOSS_PARTS if losses.loc[losses["part"] == part, "value"].abs().max() > 0]
+    curves = {key: line for key, line in losses.groupby(["part", "model", "split"]) if line["value"].abs().max() > 0}
+    parts = [part for part in LOSS_PARTS if any(key[0] == part for key in curves)]
     colors = {"train": PALETTE[0], "val": PALETTE[3]}
     with rc_context(RC):
         grid = make_grid(max(len(parts), 1), 4, 2.1)
         for axis, part in zip(grid.axes, parts, strict=False):
-            for (model, split), line in losses[losses["part"] == part].groupby(["model", "split"]):
-                is_final = model == "final"
-                width, alpha = (1.8, 1.0) if is_final else (0.7, 0.35)
-                axis.plot(line["epoch"], line["value"], color=colors[split], lw=width, alpha=alpha, zorder=2 + is_final)
-            axis.set_title(part)
+            for (of_part, model, split), line in curves.items():
+                if of_part == part:
+                    is_final = model == "final"
+                    width, alpha = (1.8, 1.0) if is_final else (0.7, 0.35)
+                    look = {"color": colors[split], "lw": width, "alpha": alpha, "zorder": 2 + is_final}
+                    axis.plot(line["epoch"], line["value"], **look)
+            axis.set_title(LOSS_PARTS[part])
             axis.margins(x=0.02)
             axis.grid(axis="y", color=GRID, linewidth=0.7)
             axis.set_xlabel("epoch")
@@ -151,11 +163,11 @@ def plot_confusion(confusion: pd.DataFrame) -> Figure:
     longest = max((len(name) for table in tables.values() for name in table.columns), default=0)
     most = max((table.shape[1] for table in tables.values()), default=1)
     with rc_context(RC):
-        is_crowded = most > 6 or longest > 7
         width = float(np.clip(0.4 * most + 1.7, WIDTH_IN / 3, WIDTH_IN / 2))
         grid = make_grid(max(len(tables), 1), int(WIDTH_IN / width), 3.0)
         # Square cells: the height follows from the width that the names leave.
         side = width - 0.085 * (longest + 6) - 0.3
+        is_crowded = 0.075 * longest > side / most
         height = side + 0.65 + (0.085 * longest if is_crowded else 0.1)
         grid.figure.set_size_inches(width * grid.n_columns, height * grid.n_rows)
         for axis, (dataset, table) in zip(grid.axes, tables.items(), strict=False):

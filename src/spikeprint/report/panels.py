@@ -14,12 +14,12 @@ from .style import BAND, GRID, HEADS, INK, MUTED, PALETTE, UNLABELLED_STYLE, Cla
 SHADES = LinearSegmentedColormap.from_list("share", ["#ffffff", "#cfe3f1", "#5a9fcd", PALETTE[0], "#003a5c"])
 UNLABELLED_NAME = "unlabelled"
 
-PROFILES: dict[str, tuple[np.ndarray, str]] = {
-    "waveform": ((np.arange(50) - 20) / 20.0, "waveform, ms from trough"),
-    "isi": (np.arange(100) + 0.5, "inter-spike interval, ms"),
-    "acg": (np.arange(-100, 101), "autocorrelogram, lag in ms"),
+PROFILES: dict[str, tuple[np.ndarray, str, tuple[int, ...]]] = {
+    "waveform": ((np.arange(50) - 20) / 20.0, "waveform, ms from trough", (-1, 0, 1)),
+    "isi": (np.arange(100) + 0.5, "inter-spike interval, ms", (1, 10, 100)),
+    "acg": (np.arange(-100, 101), "autocorrelogram, lag in ms", (-50, 0, 50)),
 }
-"""Modality -> horizontal axis and its title."""
+"""Modality -> horizontal axis, its title, its ticks."""
 
 SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "waveform": lambda rows: np.abs(rows).max(axis=1, initial=0),
@@ -66,18 +66,13 @@ def normalise_profile(rows: np.ndarray, modality: str) -> np.ndarray:
     """
     rows = np.asarray(rows, dtype=np.float64)
     rows = rows[np.isfinite(rows).all(axis=1)]
-    reducers = {
-        "waveform": lambda x: np.abs(x).max(axis=1),
-        "isi": lambda x: x.sum(axis=1),
-        "acg": lambda x: x.mean(axis=1),
-    }
-    scale = reducers[modality](rows)
+    scale = SCALES[modality](rows)
     return rows[scale > 0] / scale[scale > 0, None]
 
 
 def draw_profile(axes: Axes, table: UnitTable, modality: str, styles: Mapping[str, ClassStyle]) -> None:
     """Draw the mean of one modality for every cell type of a dataset, the unlabelled units in grey behind."""
-    x, title = PROFILES[modality]
+    x, title, ticks = PROFILES[modality]
     rows, passes = getattr(table, modality), passing(table)
     means = {}
     for name in (UNLABELLED, *styles):
@@ -85,9 +80,8 @@ def draw_profile(axes: Axes, table: UnitTable, modality: str, styles: Mapping[st
         if len(kept):
             means[name] = kept.mean(axis=0)
     if not means:
-        say(
-            axes, "no unit passes\nquality control" if np.isfinite(rows).any() else f"no {title.split(',')[0]} recorded"
-        )
+        is_recorded = np.isfinite(rows).any()
+        say(axes, "no unit passes\nquality control" if is_recorded else f"no {title.split(',')[0]} recorded")
         return
     for name, mean in means.items():
         style = styles.get(name, UNLABELLED_STYLE)
@@ -98,8 +92,8 @@ def draw_profile(axes: Axes, table: UnitTable, modality: str, styles: Mapping[st
     axes.margins(x=0)
     if modality == "isi":
         axes.set_xscale("log")
-        axes.set_xticks([1, 10, 100], ["1", "10", "100"])
         axes.set_xlim(0.5, 110)
+    axes.set_xticks(ticks, [f"{tick}".replace("-", "−") for tick in ticks])
     if modality != "waveform":
         # Unlabelled units may be nearly silent; their noise must not set the scale.
         labelled = [mean.max() for name, mean in means.items() if name != UNLABELLED]

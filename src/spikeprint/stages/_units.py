@@ -1,5 +1,6 @@
-"""What train, embed and evaluate share: all canonical units and who is tested when."""
+"""What train and embed share: all canonical units, who may teach, and who is tested when."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,35 @@ from ..evaluate.splits import make_folds
 from ..io.datasets import read_canonical
 
 
-def load_units(root: Path, params: Params) -> tuple[Units, np.ndarray, np.ndarray]:
-    """Read the datasets of ``params.yaml`` in its order.
+@dataclass(frozen=True)
+class StudyUnits:
+    """The units of all datasets of ``params.yaml``, in its order.
 
-    Returns
-    -------
-    units : all units
+    Attributes
+    ----------
+    units : all n units
     folds : (n,) int64, fold in which a unit is tested, -1 = never
+    teaches : (n,) bool, passed quality control; the others are embedded and scored but never trained on
     unit_ids : (n,) str
     """
+
+    units: Units
+    folds: np.ndarray
+    teaches: np.ndarray
+    unit_ids: np.ndarray
+
+
+def load_units(root: Path, params: Params) -> StudyUnits:
+    """Read the canonical folders and assign the folds of each."""
     tables = {name: read_canonical(root / "data" / "canonical" / name) for name in params.datasets}
     split = params.evaluate
     folds = [
         make_folds(table.labels, split.n_folds, split.split_seed, split.min_units_per_class)
         for table in tables.values()
     ]
-    return stack_units(tables), np.concatenate(folds), np.concatenate([table.unit_ids for table in tables.values()])
+    return StudyUnits(
+        units=stack_units(tables),
+        folds=np.concatenate(folds),
+        teaches=np.concatenate([table.metadata["passes_qc"].to_numpy(dtype=bool) for table in tables.values()]),
+        unit_ids=np.concatenate([table.unit_ids for table in tables.values()]),
+    )

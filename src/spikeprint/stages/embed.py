@@ -15,7 +15,8 @@ def main(argv: list[str]) -> None:
     (name,) = argv
     root = find_root()
     params = Params.load(root / "params.yaml")
-    units, folds, unit_ids = load_units(root, params)
+    study = load_units(root, params)
+    units = study.units
     bundle = root / "models" / "cvae" / name
     config = read_json(bundle / "bundle.json")["model"]
     weights = {f"final.{k}": v for k, v in read_arrays(bundle / "weights.safetensors").items()}
@@ -26,7 +27,8 @@ def main(argv: list[str]) -> None:
         networks.setdefault(model, {})[array] = value
     with timed(f"embed@{name}: {len(units)} units, {len(networks)} networks"):
         embeddings = {key: Predictor(config, arrays).embed(units.raw, units.origin) for key, arrays in networks.items()}
-    table = {"dataset": units.origin["dataset"], "unit_id": unit_ids, "cell_type": units.labels, "fold": folds}
+    origin = {"dataset": units.origin["dataset"], "unit_id": study.unit_ids}
+    table = {**origin, "cell_type": units.labels, "fold": study.folds}
     with atomic_folder(root / "data" / "embeddings" / name) as folder:
         write_arrays(folder / "embeddings.safetensors", embeddings)
         write_csv(folder / "units.csv", pd.DataFrame(table))

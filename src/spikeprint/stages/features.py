@@ -40,8 +40,9 @@ def main(argv: list[str]) -> None:
     root = find_root()
     params = Params.load(root / "params.yaml")
     if len(argv) != 1 or argv[0] not in params.datasets:
-        hint = suggest(argv[0], params.datasets) if argv else ""
-        raise ConfigError(f"features {' '.join(argv)}: needs one dataset of {', '.join(params.datasets)}{hint}")
+        hint = suggest(argv[0], params.datasets) if len(argv) == 1 else ""
+        found = " ".join(argv) or "nothing"
+        raise ConfigError(f"stage features: found {found}, needs one dataset of {', '.join(params.datasets)}{hint}")
     name, row = argv[0], params.datasets[argv[0]]
     folder = root / "data" / "raw" / name
     with timed(f"features {name}"):

@@ -6,7 +6,6 @@ The network of fold k never meets the units tested in fold k, neither their labe
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -19,7 +18,7 @@ from ..cvae.units import Units
 from ..evaluate.splits import shuffle_labels
 from ..registry.bundle import write_bundle
 from . import run_stage
-from ._units import load_units
+from ._units import StudyUnits, load_units
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ def main(argv: list[str]) -> None:
     (name,) = argv
     root = find_root()
     params = Params.load(root / "params.yaml")
-    units, folds, _ = load_units(root, params)
-    tasks = plan(units, folds, params, params.ablation(name))
+    tasks = plan(load_units(root, params), params, params.ablation(name))
     n_workers = 1 if torch.cuda.is_available() else count_workers()
     fitted: dict[str, FittedCVAE] = {}
     with timed(f"train@{name}: {len(tasks)} networks"):
@@ -46,21 +44,26 @@ def main(argv: list[str]) -> None:
             fitted[task.name] = result
             epochs = max(point.epoch for point in result.curves) + 1
             LOGGER.info("  %-9s %4d units, %3d epochs", task.name, len(task.units), epochs)
-    fitted["final"] = add_head(fitted["final"], units, params.evaluate.head, params.seed)
+    fitted["final"] = add_head(fitted["final"], tasks[0].units, params.evaluate.head, params.seed)
     _write(root, name, fitted)
 
 
-def plan(units: Units, folds: np.ndarray, params: Params, model: ModelParams) -> list[Task]:
-    """List the networks: the final one on all units, one per fold without that fold, the same with shuffled labels."""
-    shuffled = shuffle_labels(units.labels, units.origin["dataset"], folds >= 0, params.seed)
+def plan(study: StudyUnits, params: Params, model: ModelParams) -> list[Task]:
+    """List the networks: the final one on all units, one per fold without that fold, the same with shuffled labels.
+
+    Only units that passed quality control are trained on.
+    """
+    units, folds, seed = study.units, study.folds, params.seed
+    shuffled = shuffle_labels(units.labels, units.origin["dataset"], folds >= 0, seed)
     control = Units(units.raw, units.origin, shuffled)
-    tasks = [Task("final", units, model, params.seed)]
+    tasks = [Task("final", units.take(study.teaches), model, seed)]
     for kind, source, n_folds in [
         ("fold", units, params.evaluate.n_folds),
         ("control", control, params.evaluate.control_folds),
     ]:
         for fold in range(min(n_folds, folds.max() + 1)):
-            tasks.append(Task(f"{kind}_{fold}", source.take(folds != fold), model, params.seed + 1 + fold))
+            kept = study.teaches & (folds != fold)
+            tasks.append(Task(f"{kind}_{fold}", source.take(kept), model, seed + 1 + fold))
     return tasks
 
 

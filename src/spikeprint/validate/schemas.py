@@ -132,7 +132,7 @@ def _matrix_schema(name: str, is_counts: bool) -> pa.DataFrameSchema:
     low, rule = (-LARGEST, "finite") if name == "waveform" else (0.0, "finite_not_negative")
     checks = [_check(rule, pa.Check.in_range(low, LARGEST))]
     if is_counts:
-        checks.append(_check("whole", pa.Check(lambda cells: cells % 1 == 0)))
+        checks.append(_check("whole", pa.Check(lambda cells: cells == np.floor(cells))))
     columns = {column: pa.Column("float64", checks, nullable=True) for column in MODALITIES[name].columns}
     if is_counts and name == "acg":
         centre = MODALITIES[name].columns[MODALITIES[name].length // 2]

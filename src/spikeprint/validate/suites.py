@@ -67,19 +67,20 @@ def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[
     """
     import great_expectations as gx
     import great_expectations.expectations as gxe
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     known = [row for row in EXPECTATIONS if not row[1] or (row[1] in units and units[row[1]].notna().any())]
     rules = [getattr(gxe, kind)(**({"column": column} if column else {}), **rest) for kind, column, rest in known]
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("units").add_dataframe_asset(name)
     batch = asset.add_batch_definition_whole_dataframe("all")
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=rules))
     definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
     with atomic_folder(docs) as temporary:
         store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(temporary.resolve())}
-        site = {
+        site: Any = {
             "class_name": "SiteBuilder",
             "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
             "store_backend": store,
@@ -89,7 +90,7 @@ def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[
         definitions = [context.validation_definitions.add(definition)]
         checkpoint = gx.Checkpoint(name=name, validation_definitions=definitions, actions=[pages])
         run = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": units})
-    results = next(iter(run.run_results.values())).results
+    results: Any = next(iter(run.run_results.values())).results
     return [
         {
             "expectation": result.expectation_config.type,

@@ -1,0 +1,140 @@
+"""What ``classify`` and ``embed`` share: their options, units from a folder of any layout, a model, an output."""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ConfigError, ModelError, suggest
+from ..core.files import find_root, write_csv
+from ..core.runtime import LOGGER
+from ..core.types import MODALITIES, TECHNOLOGIES, UNLABELLED, UnitTable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ..core.config import DatasetParams, Params
+
+LAYOUTS = {"representation.json": "canonical", "recording.json": "arrays"}
+"""File that marks a layout -> its name; a folder without one is read as CSV files."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Units to score, a predictor, and what the predictor is told about their origin.
+
+    ``has_data`` (n_units,) bool is False for units without any usable modality.
+    """
+
+    table: UnitTable
+    predictor: Any
+    origin: dict[str, str]
+    has_data: "np.ndarray"
+
+    @property
+    def inputs(self) -> dict[str, "np.ndarray"]:
+        """Modality name -> canonical rows of the units that have data."""
+        return {name: getattr(self.table, name)[self.has_data] for name in MODALITIES}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of both verbs."""
+    parser.add_argument("folder", type=Path, help="CSV files of any width, spike trains and templates, or canonical")
+    parser.add_argument("--model", help="bundle folder or models:/name@alias (default: the project's trained model)")
+    parser.add_argument("--technology", help=f"one of {', '.join(TECHNOLOGIES)} (default: neutral)")
+    parser.add_argument("--dataset", help="a dataset that the model was trained on (default: neutral)")
+    parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate of the waveforms of a CSV folder")
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write a table there instead of printing it")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per unit")
+
+
+def load_request(arguments: argparse.Namespace) -> Request:
+    """Read the folder and open the model that the command line names.
+
+    Raises
+    ------
+    SpikeprintError
+        A folder, model or option that cannot be used.
+    """
+    from ..core.config import Params
+    from ..features.transforms import normalise
+
+    root = find_root()
+    params = Params.load(root / "params.yaml")
+    if arguments.technology not in (None, *TECHNOLOGIES):
+        hint = suggest(arguments.technology, TECHNOLOGIES)
+        raise ConfigError(f"--technology '{arguments.technology}'{hint}; known: {', '.join(TECHNOLOGIES)}")
+    table = _read_units(arguments, root, params)
+    predictor = _open_model(arguments.model, root, params)
+    origin = {name: str(table.card.get(name, "")) for name in ("dataset", "technology", "species")}
+    for name, known in predictor.vocabulary.items():
+        if getattr(arguments, name, None) and origin[name] not in known:
+            LOGGER.warning("%s '%s' is new to the model (%s): treated as neutral", name, origin[name], ", ".join(known))
+    has_data = normalise({name: getattr(table, name) for name in MODALITIES})[1].any(axis=1)
+    if not has_data.all():
+        LOGGER.warning("%d of %d units have no usable modality: left empty", (~has_data).sum(), len(has_data))
+    return Request(table, predictor, origin, has_data)
+
+
+def deliver(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
+    """Write or print one row per unit, as the options say."""
+    if arguments.out:
+        write_csv(arguments.out, frame)
+        LOGGER.info("wrote %s: %d units", arguments.out, len(frame))
+    if arguments.json:
+        print(frame.to_json(orient="records", indent=2))
+    elif not arguments.out:
+        print(frame.to_csv(index=False), end="")
+
+
+def _read_units(arguments: argparse.Namespace, root: Path, params: "Params") -> UnitTable:
+    """Canonical units; a folder of ``data/raw`` brings what params.yaml says about it, options win."""
+    import numpy as np
+
+    from ..features.build import build_from_sorting, build_from_table
+    from ..io.datasets import read_canonical, read_sorting, read_source_table
+
+    folder = arguments.folder
+    layout = next((name for file, name in LAYOUTS.items() if (folder / file).is_file()), "csv")
+    if arguments.sampling_frequency is not None and (layout != "csv" or not arguments.sampling_frequency > 0):
+        raise ConfigError(
+            f"--sampling-frequency {arguments.sampling_frequency:g} for a folder of layout '{layout}'; "
+            "a rate above 0 Hz is needed, and only where files do not state it (layout 'csv')"
+        )
+    row = params.datasets.get(folder.name) if folder.resolve().parent == root / "data" / "raw" else None
+    if layout == "canonical":
+        table = read_canonical(folder)
+        return replace(table, card=_told(arguments, table.card))
+    card = _told(arguments, {"dataset": folder.name, "format": layout, "source_md5": "", **_declared(row)})
+    if layout == "arrays":
+        sorting = read_sorting(folder)
+        unlabelled = replace(sorting, labels=np.full(len(sorting.unit_ids), UNLABELLED))
+        return build_from_sorting(unlabelled, params.features, card)
+    rate = arguments.sampling_frequency or (row.sampling_frequency_hz if row else None)
+    return build_from_table(read_source_table(folder, label_column="none"), params.features, rate, card)
+
+
+def _declared(row: "DatasetParams | None") -> dict[str, str]:
+    return {"technology": row.technology, "species": row.species} if row else {"technology": "", "species": ""}
+
+
+def _told(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
+    """The card with what the options say about the units' origin."""
+    given = {"dataset": arguments.dataset, "technology": arguments.technology}
+    return {**card, **{name: word for name, word in given.items() if word}}
+
+
+def _open_model(model: str | None, root: Path, params: "Params") -> Any:
+    from ..registry.bundle import open_bundle
+
+    if model and model.startswith("models:"):
+        from ..registry.versions import fetch_bundle
+
+        return open_bundle(fetch_bundle(root, model))
+    folder = Path(model) if model else root / "models" / "cvae" / params.register_.ablation
+    if not (folder / "bundle.json").is_file():
+        raise ModelError(
+            f"{folder}: no model here (bundle.json is missing); run spikeprint run, or name one by --model"
+        )
+    return open_bundle(folder)

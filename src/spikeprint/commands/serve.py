@@ -1,0 +1,38 @@
+"""Serve a registered model over HTTP: POST /invocations, GET /ping. There is no authentication: keep it local."""
+
+import argparse
+import os
+import sys
+
+from ..core.files import find_root
+from .run import environment
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--model", metavar="URI", help="models:/name@alias or models:/name/version (default: production)"
+    )
+    parser.add_argument("--port", type=int, default=5001, help="port (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Become MLflow's scoring server, once the version is known to exist."""
+    from ..core.config import Params
+    from ..registry.tracking import connect, store_errors, tracking_uri
+    from ..registry.versions import resolve_version
+
+    root = find_root()
+    uri = arguments.model or f"models:/{Params.load(root / 'params.yaml').register_.model_name}@production"
+    with store_errors(f"model '{uri}'"):
+        version = resolve_version(connect(root), uri)
+    print(f"serving {version.name} version {version.version} on http://{arguments.host}:{arguments.port}", flush=True)
+    variables = {
+        "MLFLOW_TRACKING_URI": tracking_uri(root),
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    where = ["--host", arguments.host, "--port", str(arguments.port), "--env-manager", "local"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri, *where]
+    os.execve(sys.executable, command, environment() | variables)

@@ -1,0 +1,227 @@
+import csv
+import json
+import os
+
+import mlflow
+import pytest
+import yaml
+from spikeprint.core.config import Params
+from spikeprint.core.errors import ConfigError, IncompatibleBundle, RegistryError
+from spikeprint.registry.promote import check_scores, promote, register
+from spikeprint.registry.tracking import connect
+
+NAME = "spikeprint-cvae"
+
+
+def aliases(project):
+    return {alias: str(n) for alias, n in connect(project).get_registered_model(NAME).aliases.items()}
+
+
+def ledger(project):
+    path = project / "reports" / "promotions.csv"
+    return list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+
+
+def edit_params(project, section, **values):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params[section] |= values
+    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+@pytest.fixture
+def retrain(write_results, relock):
+    """Give a function that replaces the production row by another model with other scores."""
+
+    def change(project, seed, accuracy):
+        write_results(project, "production", seed, {"left": (accuracy, 0.3)})
+        relock(project)
+
+    return change
+
+
+def test_a_good_model_becomes_staging(project):
+    made = register(project)
+    assert (made.version, made.is_new, made.is_staging) == ("1", True, True)
+    assert aliases(project) == {"staging": "1"}
+
+
+def test_a_version_belongs_to_the_run_of_its_row(project):
+    made = register(project)
+    run = connect(project).get_run(made.run_id)
+    assert run.data.tags["spikeprint.ablation"] == "production"
+    assert connect(project).get_model_version(NAME, "1").run_id == made.run_id
+    assert len(run.outputs.model_outputs) == 1
+
+
+def test_version_tags_tell_the_lineage(registered):
+    from spikeprint.registry.bundle import bundle_digest
+    from spikeprint.registry.lock import dvc_md5
+
+    tags = connect(registered).get_model_version(NAME, "1").tags
+    assert tags["bundle_sha256"] == bundle_digest(registered / "models" / "cvae" / "production")
+    assert tags["data_md5"] == dvc_md5(registered / "data" / "canonical")
+    assert tags["metrics_md5"] == dvc_md5(registered / "reports" / "metrics" / "production.json")
+    assert float(tags["overall.logistic.balanced_accuracy"]) == 0.75
+    assert {"git.commit", "dvc.stage_md5"} <= tags.keys()
+
+
+def test_the_same_model_is_registered_once(registered):
+    again = register(registered)
+    assert (again.version, again.is_new, again.is_staging) == ("1", False, True)
+    assert len(ledger(registered)) == 1
+
+
+def test_a_better_model_takes_staging_over(registered, retrain):
+    retrain(registered, seed=5, accuracy=0.9)
+    assert register(registered).version == "2"
+    assert aliases(registered) == {"staging": "2"}
+
+
+def test_a_model_below_the_floor_is_kept_but_not_staged(registered, retrain):
+    retrain(registered, seed=5, accuracy=0.45)
+    made = register(registered)
+    assert (made.version, made.is_staging) == ("2", False)
+    assert aliases(registered) == {"staging": "1"}
+    assert "refused for @staging: balanced accuracy: 0.450 found, 0.5 needed" in made.describe()
+
+
+def test_a_model_no_better_than_its_control_is_not_staged(registered, retrain):
+    edit_params(registered, "register", floor=0.1)
+    retrain(registered, seed=5, accuracy=0.4)
+    assert [gate.name for gate in register(registered).gates if not gate.passed] == ["lead over shuffled labels"]
+
+
+def test_scores_without_a_control_do_not_pass(project):
+    gates = check_scores({"overall.logistic.balanced_accuracy": 0.9}, Params.load(project / "params.yaml"))
+    assert [(gate.found, gate.passed) for gate in gates] == [(0.9, True), (None, False)]
+
+
+def test_scores_at_the_threshold_pass(project):
+    edit_params(project, "register", floor=0.5, margin_over_control=0.25)
+    scores = {"overall.logistic.balanced_accuracy": 0.5, "overall.control.balanced_accuracy": 0.25}
+    assert all(gate.passed for gate in check_scores(scores, Params.load(project / "params.yaml")))
+
+
+def test_registering_needs_an_evaluated_row(project):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    del lock["stages"]["evaluate@production"]
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with pytest.raises(RegistryError, match="no finished evaluate@production in dvc.lock"):
+        register(project)
+
+
+def test_a_bundle_that_is_not_the_one_in_the_lock_is_refused(project):
+    (project / "models" / "cvae" / "production" / "folds.safetensors").write_bytes(b"other")
+    with pytest.raises(RegistryError, match="is not the one in dvc.lock"):
+        register(project)
+
+
+def test_a_damaged_bundle_is_refused_even_if_locked(project, relock):
+    (project / "models" / "cvae" / "production" / "weights.safetensors").write_bytes(b"other")
+    relock(project)
+    with pytest.raises(IncompatibleBundle, match=r"weights\.safetensors: changed"):
+        register(project)
+
+
+def test_scores_that_are_not_those_of_the_lock_are_refused(project):
+    path = project / "reports" / "metrics" / "production.json"
+    path.write_text(path.read_text().replace("0.75", "0.99"))
+    with pytest.raises(RegistryError, match="result files are not those of dvc.lock"):
+        register(project)
+
+
+def test_registering_leaves_mlflows_globals_alone(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    register(project)
+    assert not mlflow.tracking.is_tracking_uri_set()
+    assert mlflow.active_run() is None
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_staging_goes_to_production(registered):
+    done = promote(registered, "production")
+    assert (done.version, done.previous) == ("1", "")
+    assert aliases(registered) == {"staging": "1", "production": "1"}
+
+
+def test_stages_are_spelled_in_any_case(registered):
+    promote(registered, "Production")
+    assert aliases(registered)["production"] == "1"
+
+
+def test_production_needs_staging_first(registered, retrain):
+    edit_params(registered, "register", floor=0.8)
+    retrain(registered, seed=5, accuracy=0.75)
+    register(registered)
+    edit_params(registered, "register", floor=0.5)
+    with pytest.raises(RegistryError, match=r"version 2 refused for production: has held @staging: no found"):
+        promote(registered, "production", "2")
+    assert aliases(registered) == {"staging": "1"}
+
+
+def test_a_version_that_passes_later_can_be_staged_by_hand(registered, retrain):
+    edit_params(registered, "register", floor=0.8)
+    retrain(registered, seed=5, accuracy=0.75)
+    register(registered)
+    edit_params(registered, "register", floor=0.5)
+    promote(registered, "staging", "2")
+    assert promote(registered, "production", "2").version == "2"
+
+
+def test_a_gate_raised_since_refuses_with_its_reason(registered):
+    edit_params(registered, "register", floor=0.9)
+    with pytest.raises(RegistryError, match=r"balanced accuracy: 0\.750 found, 0\.9 needed"):
+        promote(registered, "production")
+    assert ledger(registered)[-1]["alias"] == "staging"
+
+
+def test_going_back_to_a_former_version(registered, retrain):
+    promote(registered, "production")
+    retrain(registered, seed=5, accuracy=0.9)
+    register(registered)
+    promote(registered, "production")
+    done = promote(registered, "production", "1")
+    assert (done.previous, aliases(registered)["production"]) == ("2", "1")
+
+
+def test_the_ledger_has_a_line_for_every_move(registered):
+    promote(registered, "production")
+    promote(registered, "production")  # nothing moves
+    moves = [(row["version"], row["alias"], row["previous"]) for row in ledger(registered)]
+    assert moves == [("1", "staging", ""), ("1", "production", "")]
+
+
+def test_a_promotion_leaves_its_evidence_on_the_version(registered):
+    promote(registered, "production")
+    tags = connect(registered).get_model_version(NAME, "1").tags
+    assert tags["promoted.production.by"]
+    assert [gate["passed"] for gate in json.loads(tags["promoted.production.gates"])] == [True, True, True]
+
+
+def test_a_dry_run_changes_nothing(registered):
+    edit_params(registered, "register", floor=0.9)
+    plan = promote(registered, "production", dry_run=True)
+    assert not plan.is_allowed
+    assert aliases(registered) == {"staging": "1"}
+
+
+def test_an_unknown_stage_is_a_wrong_word(registered):
+    with pytest.raises(ConfigError, match="unknown stage 'prod'; known: staging, production"):
+        promote(registered, "prod")
+
+
+def test_an_unknown_version_lists_the_known_ones(registered):
+    with pytest.raises(RegistryError, match="no version 7; there are 1, @staging = 1"):
+        promote(registered, "production", "7")
+
+
+def test_an_empty_registry_says_what_to_do(project):
+    with pytest.raises(RegistryError, match="nothing registered under this name; run spikeprint register"):
+        promote(project, "production")
+
+
+def test_an_interrupted_ledger_is_never_half_written(registered):
+    (registered / "reports" / "promotions.csv").unlink()
+    promote(registered, "production")
+    assert [row["alias"] for row in ledger(registered)] == ["production"]
+    assert not [name for name in os.listdir(registered / "reports") if name.startswith(".")]

@@ -1,0 +1,99 @@
+"""The page says what the numbers say."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from spikeprint.core.config import Params
+from spikeprint.report.summary import render_summary
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return Params.load(ROOT / "params.yaml")
+
+
+def make_validation(tables: dict, success: bool = True) -> dict:
+    check = {"expectation": "ExpectColumnMeanToBeBetween", "column": "passes_qc", "success": success, "observed": 0.25}
+    return {name: {"expectations": [check]} for name in tables}
+
+
+@pytest.fixture
+def render(params: Params, two_tables: dict, metrics_of: Callable) -> Callable[..., str]:
+    def page(tables: dict = two_tables, level: float = 0.8, with_control: bool = True, success: bool = True) -> str:
+        metrics = {name: metrics_of(name, tables, level, with_control) for name in params.ablations}
+        return render_summary(params, tables, make_validation(tables, success), metrics)
+
+    return page
+
+
+def rows_of(page: str, first: str) -> list[list[str]]:
+    lines = [line for line in page.splitlines() if line.startswith(f"| {first}")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_headline_names_the_registered_ablation_and_its_score(render: Callable, params: Params) -> None:
+    headline = render().splitlines()[2]
+    assert f"**{params.register_.ablation}**" in headline
+    assert "**0.80**" in headline
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(0.8, "control: met"), (0.3, "not met")])
+def test_gate_is_told(render: Callable, level: float, verdict: str) -> None:
+    assert verdict in render(level=level)
+
+
+def test_gate_fails_without_a_control(render: Callable) -> None:
+    assert "there is no control" in render(with_control=False)
+
+
+def test_data_table_counts_units_and_cell_types(render: Callable, two_tables: dict) -> None:
+    table = two_tables["toy_silicon"]
+    (row,) = rows_of(render(), "**toy_silicon**")
+    n_labelled = int((table.labels != "").sum())
+    assert row[3:6] == [str(len(table.labels)), str(int(table.metadata["passes_qc"].sum())), str(n_labelled)]
+    assert row[6] == ", ".join(f"{name} {(table.labels == name).sum()}" for name in ("PV", "VIP"))
+
+
+def test_a_modality_without_values_is_called_missing(render: Callable, odd_tables: dict) -> None:
+    (row,) = rows_of(render(odd_tables), "**no_acg**")
+    assert row[7] == "acg"
+
+
+def test_every_ablation_and_readout_has_a_row(render: Callable, params: Params) -> None:
+    page = render()
+    registered, others = params.register_.ablation, [n for n in params.ablations if n != params.register_.ablation]
+    assert len(rows_of(page, f"**`{registered}`**")) == 1
+    assert {len(rows_of(page, f"`{name}`")) for name in others} == {3}
+
+
+def test_score_cells_are_mean_and_sd(render: Callable, params: Params, two_tables: dict, metrics_of: Callable) -> None:
+    (row,) = rows_of(render(), f"**`{params.register_.ablation}`**")
+    score = metrics_of(params.register_.ablation, two_tables, 0.8)["datasets"]["toy_neuropixels"]["logistic"]
+    found = score["balanced_accuracy"]
+    assert row[2] == f"**{found['mean']:.2f} ± {found['sd']:.2f}**"
+
+
+def test_only_parameters_that_differ_are_listed(render: Callable) -> None:
+    page = render()
+    assert rows_of(page, "`conditions`")
+    assert not rows_of(page, "`n_latent`")
+
+
+def test_missed_expectations_are_told(render: Callable) -> None:
+    assert "`toy_silicon`: ExpectColumnMeanToBeBetween passes_qc (observed 0.25)" in render(success=False)
+
+
+def test_a_page_without_scores_says_so(params: Params, two_tables: dict) -> None:
+    metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics)
+    assert "No dataset has enough labelled units to be scored." in page
+
+
+def test_tables_are_whole(render: Callable, odd_tables: dict) -> None:
+    blocks = [block for block in render(odd_tables).split("\n\n") if block.startswith("|")]
+    assert blocks
+    assert all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
