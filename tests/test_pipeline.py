@@ -242,7 +242,7 @@ def _check_answers(project: Project, url: str) -> None:
     )
     rows = pd.read_csv(project.folder / "p.csv")
     for i in (0, 2):
-        assert answers[i]["label"] == rows["predicted"][i]
+        assert answers[i]["label"] == rows["label"][i]
         assert answers[i]["confidence"] == pytest.approx(rows["confidence"][i], abs=1e-5)
         assert sum(answers[i]["probabilities"].values()) == pytest.approx(1)
     assert len(answers[1]["embedding"]) == 6

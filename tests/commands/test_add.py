@@ -38,7 +38,6 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A copy of the template; the current folder."""
     folder = tmp_path / "project"
     shutil.copytree(template, folder)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(folder)
     return folder
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
 from spikeprint.cli import main
 from spikeprint.core.config import Params
 from spikeprint.core.types import Sorting

@@ -50,7 +50,6 @@ def project(root: Path, tmp_path: Path, source: Path, monkeypatch: pytest.Monkey
     params = Params.load(folder / "params.yaml").features
     table = build_from_table(read_source_table(source), params, None, card)
     write_canonical(folder / "data" / "canonical" / "toy_silicon", table)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(folder)
     return folder
 

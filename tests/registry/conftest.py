@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+
 from spikeprint.core.files import write_arrays, write_csv, write_json
 from spikeprint.core.types import UnitTable
 from spikeprint.cvae.networks import CVAENetwork, NetworkShape

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spikeprint.core.errors import IncompatibleBundle, ModelError
 from spikeprint.cvae.predictor import Predictor
 from spikeprint.registry.bundle import bundle_digest, import_closure, open_bundle, write_bundle

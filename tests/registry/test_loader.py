@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from spikeprint.registry.bundle import write_bundle
 from spikeprint.registry.loader import load_predictor
 

@@ -1,5 +1,6 @@
 import pytest
 import yaml
+
 from spikeprint.core.errors import RegistryError
 from spikeprint.registry.lock import dvc_md5, finished_row, read_lock
 

@@ -5,6 +5,7 @@ import os
 import mlflow
 import pytest
 import yaml
+
 from spikeprint.core.config import Params
 from spikeprint.core.errors import ConfigError, IncompatibleBundle, RegistryError
 from spikeprint.registry.promote import check_scores, promote, register
@@ -106,13 +107,13 @@ def test_registering_needs_an_evaluated_row(project):
     lock = yaml.safe_load((project / "dvc.lock").read_text())
     del lock["stages"]["evaluate@production"]
     (project / "dvc.lock").write_text(yaml.safe_dump(lock))
-    with pytest.raises(RegistryError, match="no finished evaluate@production in dvc.lock"):
+    with pytest.raises(RegistryError, match=r"no finished evaluate@production in dvc\.lock"):
         register(project)
 
 
 def test_a_bundle_that_is_not_the_one_in_the_lock_is_refused(project):
     (project / "models" / "cvae" / "production" / "folds.safetensors").write_bytes(b"other")
-    with pytest.raises(RegistryError, match="is not the one in dvc.lock"):
+    with pytest.raises(RegistryError, match=r"is not the one in dvc\.lock"):
         register(project)
 
 
@@ -123,10 +124,16 @@ def test_a_damaged_bundle_is_refused_even_if_locked(project, relock):
         register(project)
 
 
-def test_scores_that_are_not_those_of_the_lock_are_refused(project):
-    path = project / "reports" / "metrics" / "production.json"
+def test_scores_that_are_not_those_of_the_lock_are_refused(registered):
+    path = registered / "reports" / "metrics" / "production.json"
     path.write_text(path.read_text().replace("0.75", "0.99"))
-    with pytest.raises(RegistryError, match="result files are not those of dvc.lock"):
+    with pytest.raises(RegistryError, match=r"production\.json: is not the one in dvc\.lock"):
+        register(registered)
+
+
+def test_curves_that_are_not_those_of_the_lock_are_refused(project):
+    (project / "reports" / "plots" / "losses" / "production.csv").unlink()
+    with pytest.raises(RegistryError, match=r"result files are not those of dvc\.lock"):
         register(project)
 
 
@@ -184,6 +191,22 @@ def test_going_back_to_a_former_version(registered, retrain):
     assert (done.previous, aliases(registered)["production"]) == ("2", "1")
 
 
+def test_registering_again_leaves_a_staging_moved_by_hand(registered, retrain):
+    retrain(registered, seed=5, accuracy=0.9)
+    register(registered)
+    promote(registered, "staging", "1")
+    made = register(registered)
+    assert (made.version, made.is_staging, aliases(registered)) == ("2", False, {"staging": "1"})
+
+
+def test_a_refused_model_gets_staging_once_it_passes(project):
+    edit_params(project, "register", floor=0.9)
+    register(project)
+    edit_params(project, "register", floor=0.5)
+    made = register(project)
+    assert (made.version, made.is_new, made.is_staging) == ("1", False, True)
+
+
 def test_the_ledger_has_a_line_for_every_move(registered):
     promote(registered, "production")
     promote(registered, "production")  # nothing moves
@@ -225,3 +248,17 @@ def test_an_interrupted_ledger_is_never_half_written(registered):
     promote(registered, "production")
     assert [row["alias"] for row in ledger(registered)] == ["production"]
     assert not [name for name in os.listdir(registered / "reports") if name.startswith(".")]
+
+
+def test_data_without_acg_can_be_the_example(project, relock):
+    path = project / "data" / "canonical" / "left" / "acg.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], *["," * lines[0].count(",")] * (len(lines) - 1)]) + "\n")
+    relock(project)
+    assert register(project).is_staging
+
+
+def test_absent_data_says_what_to_do(project):
+    os.rename(project / "data" / "canonical", project / "gone")
+    with pytest.raises(RegistryError, match=r"waveforms\.csv: missing; run dvc pull"):
+        register(project)

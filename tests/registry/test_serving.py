@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+
 from spikeprint.core.types import MODALITIES
 from spikeprint.registry.bundle import open_bundle
 from spikeprint.registry.serving import LENGTHS, find_problem

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from spikeprint.core.errors import RegistryError
 from spikeprint.registry.tracking import connect, find_run, flatten, git_commit, sync
 

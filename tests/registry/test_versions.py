@@ -1,4 +1,5 @@
 import pytest
+
 from spikeprint.core.errors import RegistryError
 from spikeprint.registry.bundle import bundle_digest
 from spikeprint.registry.tracking import connect

@@ -33,7 +33,7 @@ def project(
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["datasets"] = {name: {"technology": "mea", "species": "rat", "format": "csv"} for name in two_tables}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     params = Params.load(tmp_path / "params.yaml")
     reports, registered = tmp_path / "reports", params.register_.ablation
     for name, table in two_tables.items():

@@ -28,7 +28,7 @@ def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     table = build_from_table(read_source_table(source), Params.load(root / "params.yaml").features, None, card)
     write_canonical(tmp_path / "data" / "canonical" / "mine", table)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

@@ -71,7 +71,8 @@ def load_request(arguments: argparse.Namespace) -> Request:
     for name, known in predictor.vocabulary.items():
         if getattr(arguments, name, None) and origin[name] not in known:
             LOGGER.warning("%s '%s' is new to the model (%s): treated as neutral", name, origin[name], ", ".join(known))
-    has_data = normalise({name: getattr(table, name) for name in MODALITIES})[1].any(axis=1)
+    _, present = normalise({name: getattr(table, name) for name in MODALITIES})
+    has_data = present.sum(axis=1) > 0
     if not has_data.all():
         LOGGER.warning("%d of %d units have no usable modality: left empty", (~has_data).sum(), len(has_data))
     return Request(table, predictor, origin, has_data)

@@ -24,7 +24,7 @@ from ..core.files import read_json, write_text
 from ..core.types import MODALITIES
 from .bundle import bundle_digest, open_bundle
 from .lock import DATA, FinishedRow, dvc_md5, finished_row, read_lock
-from .tracking import connect, find_run, flatten, git_commit, store_errors, store_lock, sync, user_name
+from .tracking import connect, find_run, flatten, store_errors, store_lock, sync, user_name
 from .versions import create_version, find_version, holder, resolve_version
 
 ALIASES = ("staging", "production")
@@ -33,7 +33,10 @@ ALIASES = ("staging", "production")
 LEDGER = ("at", "by", "model", "version", "alias", "previous", "bundle_sha256", "data_md5", "git_commit", "gates")
 """Columns of ``reports/promotions.csv``."""
 
-EXAMPLE_UNITS = 2
+STAGED_TAG = "promoted.staging.at"
+"""Version tag: it has held @staging."""
+
+EXAMPLE_LINES = 100
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Registration:
     def describe(self) -> str:
         """Return one line for people."""
         state = "new" if self.is_new else "registered before"
-        verdict = "holds @staging" if self.is_staging else "refused for @staging"
+        passed = all(gate.passed for gate in self.gates)
+        refusal = "passes, but @staging was given to another version" if passed else "refused for @staging"
+        verdict = "holds @staging" if self.is_staging else refusal
         return f"{self.name} version {self.version} ({state}) {verdict}: {'; '.join(map(str, self.gates))}"
 
 
@@ -88,6 +93,7 @@ def register(root: Path) -> Registration:
     """Register the bundle of ``register.ablation`` as a model version; give it ``@staging`` when it passes the gates.
 
     The same bundle with the same scores is registered once. A version that fails a gate is kept, without an alias.
+    A version gets ``@staging`` here the first time it passes; afterwards only ``promote`` moves it.
 
     Raises
     ------
@@ -118,15 +124,17 @@ def register(root: Path) -> Registration:
                 **identity,
                 "data_md5": row.data_md5,
                 "dvc.stage_md5": row.key,
-                "git.commit": git_commit(root),
+                "git.commit": run.data.tags.get("git.commit", "unknown"),
                 **{key: str(value) for key, value in scores.items()},
             }
             version = create_version(client, run, name, folder, _example(root, params), tags)
         gates = check_scores(scores, params)
-        is_staging = all(gate.passed for gate in gates)
-        if is_staging:
-            _set_alias(client, root, Promotion(name, str(version.version), "staging", "", gates))
-    return Registration(name, str(version.version), run.info.run_id, is_new, is_staging, gates)
+        number = str(version.version)
+        # once only: who has given @staging back to an older version keeps it there
+        if all(gate.passed for gate in gates) and STAGED_TAG not in version.tags:
+            _set_alias(client, root, Promotion(name, number, "staging", "", gates))
+        is_staging = holder(client, name, "staging") == number
+    return Registration(name, number, run.info.run_id, is_new, is_staging, gates)
 
 
 def promote(root: Path, to: str, version: str | None = None, dry_run: bool = False) -> Promotion:
@@ -195,27 +203,33 @@ def _candidate(root: Path, ablation: str) -> tuple[FinishedRow, dict[str, float]
     row = finished_row(read_lock(root), ablation)
     if row is None or not row.is_evaluated:
         raise RegistryError(f"{ablation}: no finished evaluate@{ablation} in dvc.lock; run spikeprint run")
-    path = f"models/cvae/{ablation}"
-    if (found := dvc_md5(root / path)) != row.outs.get(path):
-        state = "is not the one in dvc.lock" if found else "is missing"
-        raise RegistryError(f"{path}: {state}; run dvc pull or spikeprint run")
-    if not open_bundle(root / path).classes:
-        raise RegistryError(f"{path}: trained without labels, it cannot classify; give a dataset labels")
-    scores = flatten({"overall": read_json(root / f"reports/metrics/{ablation}.json")["overall"]})
+    bundle, metrics = f"models/cvae/{ablation}", f"reports/metrics/{ablation}.json"
+    for path in (bundle, metrics):
+        if (found := dvc_md5(root / path)) != row.outs.get(path):
+            state = "is not the one in dvc.lock" if found else "is missing"
+            raise RegistryError(f"{path}: {state}; run dvc pull or spikeprint run")
+    if not open_bundle(root / bundle).classes:
+        raise RegistryError(f"{bundle}: trained without labels, it cannot classify; give a dataset labels")
+    scores = flatten({"overall": read_json(root / metrics)["overall"]})
     return row, {key: float(value) for key, value in scores.items() if value is not None}
 
 
 def _example(root: Path, params: Params) -> dict[str, np.ndarray]:
-    """The first units of the first dataset, as canonical arrays; only these lines are read."""
+    """Two of the first units of the first dataset, those with the most modalities; only the first lines are read."""
     folder = root / DATA / next(iter(params.datasets))
-    return {
-        name: pd.read_csv(folder / modality.file, nrows=EXAMPLE_UNITS)[list(modality.columns)].to_numpy(np.float64)
-        for name, modality in MODALITIES.items()
-    }
+    units = {}
+    for name, modality in MODALITIES.items():
+        if not (folder / modality.file).is_file():
+            raise RegistryError(f"{folder / modality.file}: missing; run dvc pull or spikeprint run")
+        lines = pd.read_csv(folder / modality.file, nrows=EXAMPLE_LINES, skip_blank_lines=False)
+        units[name] = lines[list(modality.columns)].to_numpy(np.float64)
+    n_present = np.sum([np.isfinite(values).all(axis=1) for values in units.values()], axis=0)
+    rows = np.argsort(-n_present, kind="stable")[:2]
+    return {name: values[rows] for name, values in units.items()}
 
 
 def _check_staged(client: MlflowClient, version: ModelVersion) -> GateResult:
-    held = holder(client, version.name, "staging") == str(version.version) or "promoted.staging.at" in version.tags
+    held = holder(client, version.name, "staging") == str(version.version) or STAGED_TAG in version.tags
     return GateResult("has held @staging", "yes" if held else "no", "yes", held)
 
 
