@@ -248,3 +248,26 @@ def _check_answers(project: Project, url: str) -> None:
     assert len(answers[1]["embedding"]) == 6
     bad = requests.post(f"{url}/invocations", json={"inputs": units | {"isi": [[1.0] * 99] * 3}}, timeout=30)
     assert bad.status_code == 400
+
+
+def test_doctor_tells_versions_data_and_what_is_stale(project: Project) -> None:
+    healthy = json.loads(project.run("spikeprint", "doctor", "--json").stdout)
+    assert healthy["stale"] == []
+    assert healthy["data"] == {"toy_neuropixels": "canonical", "toy_silicon": "canonical"}
+    assert {"dvc", "mlflow", "torch"} <= set(healthy["versions"])
+    assert any("storage" in line for line in healthy["remotes"])
+    project.edit_params(lambda values: values["ablations"]["baseline"].update(beta=0.5))
+    assert "train@baseline" in json.loads(project.run("spikeprint", "doctor", "--json").stdout)["stale"]
+    project.edit_params(lambda values: values["model"].update(epoch=3))
+    sick = project.run("spikeprint", "doctor", ok=False)
+    assert sick.returncode == 1
+    assert "did you mean 'epochs'?" in sick.stdout
+
+
+def test_a_typo_in_params_stops_before_anything_runs(project: Project) -> None:
+    project.edit_params(lambda values: values["model"].update(epoch=3))
+    done = project.run("spikeprint", "run", ok=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: params.yaml: unknown key 'model.epoch'; did you mean 'epochs'?\n"
+    project.run("git", "checkout", "-q", "params.yaml")
+    assert project.run("git", "status", "--porcelain").stdout == ""
