@@ -28,10 +28,11 @@ def test_one_class_alone_is_not_scored() -> None:
 
 def test_shuffling_stays_inside_a_group_and_leaves_others_alone() -> None:
     groups = np.where(np.arange(65) < 40, "a", "b")
-    scored = make_folds(LABELS, 5, 42, 10) >= 0
-    shuffled = shuffle_labels(LABELS, groups, scored, seed=3)
-    assert np.array_equal(shuffled[~scored], LABELS[~scored])
-    assert not np.array_equal(shuffled, LABELS)
-    for group in "ab":
-        rows = groups == group
-        assert sorted(shuffled[rows]) == sorted(LABELS[rows])
+    folds = make_folds(LABELS, 5, 42, 10)
+    shuffles = shuffle_labels(LABELS, groups, folds, seed=3)
+    assert len(shuffles) == 5
+    assert len({tuple(shuffled) for shuffled in [LABELS, *shuffles]}) == 6
+    for shuffled in shuffles:
+        assert np.array_equal(shuffled[folds < 0], LABELS[folds < 0])
+        for group in "ab":
+            assert sorted(shuffled[groups == group]) == sorted(LABELS[groups == group])

@@ -38,7 +38,7 @@ class FoldPredictions:
 
 
 def predict_folds(
-    head: str, embeddings: Mapping[int, np.ndarray], labels: np.ndarray, folds: np.ndarray, seed: int
+    head: str, embeddings: Mapping[int, np.ndarray], labels: Mapping[int, np.ndarray], folds: np.ndarray, seed: int
 ) -> FoldPredictions:
     """Fit a head on the training folds of one dataset and predict the test fold, for each fold in ``embeddings``.
 
@@ -46,14 +46,15 @@ def predict_folds(
     ----------
     head : a key of ``heads.HEADS``
     embeddings : fold -> (n, d) latent means under the network that never met that fold's test units
-    labels : (n,) str; folds : (n,) int64, -1 = not scored
+    labels : fold -> (n,) str, the truth in that fold (the same everywhere, or a shuffle for each control fold)
+    folds : (n,) int64, -1 = not scored
     """
     parts = []
     for fold, embedding in embeddings.items():
-        train, test = (folds >= 0) & (folds != fold), np.flatnonzero(folds == fold)
-        classes, codes = np.unique(labels[train], return_inverse=True)
+        train, test, truth = (folds >= 0) & (folds != fold), np.flatnonzero(folds == fold), labels[fold]
+        classes, codes = np.unique(truth[train], return_inverse=True)
         arrays = fit_head(head, embedding[train], codes, seed)
         probabilities = read_out(head, arrays, embedding[test])
         best = classes[probabilities.argmax(axis=1)]
-        parts.append((test, np.full(len(test), fold), labels[test], best, probabilities.max(axis=1)))
+        parts.append((test, np.full(len(test), fold), truth[test], best, probabilities.max(axis=1)))
     return FoldPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

@@ -33,14 +33,27 @@ def make_folds(labels: np.ndarray, n_folds: int, seed: int, min_units_per_class:
     return folds
 
 
-def shuffle_labels(labels: np.ndarray, groups: np.ndarray, scored: np.ndarray, seed: int) -> np.ndarray:
-    """Permute the labels of scored units within each group: the truth of the shuffled-label control.
+def shuffle_labels(labels: np.ndarray, groups: np.ndarray, folds: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Permute the labels of scored units within each group, anew for each fold: the truth of the control.
 
-    Shapes: labels (n,) str, groups (n,) str, scored (n,) bool -> (n,) str.
+    One permutation for all folds can agree with the data by chance, and then does so in every fold; independent ones
+    make the spread over folds tell how far from chance the mean may be.
+
+    Parameters
+    ----------
+    labels, groups : (n,) str
+    folds : (n,) int64, -1 = not scored: the label stays
+
+    Returns
+    -------
+    One (n,) str for each fold.
     """
-    rng = np.random.default_rng(seed)
-    shuffled = np.array(labels, dtype=str)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(scored & (groups == group))
-        shuffled[rows] = shuffled[rng.permutation(rows)]
-    return shuffled
+    shuffles = []
+    for fold in range(int(folds.max(initial=-1)) + 1):
+        rng = np.random.default_rng([seed, fold])
+        shuffled = np.array(labels, dtype=str)
+        for group in np.unique(groups):
+            rows = np.flatnonzero((folds >= 0) & (groups == group))
+            shuffled[rows] = shuffled[rng.permutation(rows)]
+        shuffles.append(shuffled)
+    return shuffles

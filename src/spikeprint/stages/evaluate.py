@@ -50,7 +50,8 @@ def score(
     """
     labels, folds = units["cell_type"].to_numpy(str), units["fold"].to_numpy()
     datasets = units["dataset"].to_numpy(str)
-    control = shuffle_labels(labels, datasets, folds >= 0, params.seed)
+    control = dict(enumerate(shuffle_labels(labels, datasets, folds, params.seed)))
+    truth = dict.fromkeys(control, labels)
     table = units.assign(predicted="", confidence=np.nan, model="")
     scores: dict[str, Any] = {}
     for name in dict.fromkeys(datasets):
@@ -61,7 +62,7 @@ def score(
         names, counts = np.unique(labels[rows][folds[rows] >= 0], return_counts=True)
         entry: dict[str, Any] = {"n_units": int(counts.sum()), "classes": dict(zip(names, counts, strict=True))}
         for head in params.evaluate.heads:
-            found = _predict(head, "fold", embeddings, labels, folds, rows, params.seed)
+            found = _predict(head, "fold", embeddings, truth, folds, rows, params.seed)
             entry[head] = found.scores()
             if head == params.evaluate.head:
                 _fill(table, rows[found.rows], found.predicted, found.confidence, "out_of_fold")
@@ -74,10 +75,10 @@ def score(
 
 
 def _predict(
-    head: str, kind: str, embeddings: dict, labels: np.ndarray, folds: np.ndarray, rows: np.ndarray, seed: int
+    head: str, kind: str, embeddings: dict, truth: dict, folds: np.ndarray, rows: np.ndarray, seed: int
 ) -> FoldPredictions:
-    by_fold = {int(key.split("_")[1]): value[rows] for key, value in embeddings.items() if key.startswith(f"{kind}_")}
-    return predict_folds(head, by_fold, labels[rows], folds[rows], seed)
+    by_fold = {fold: embeddings[f"{kind}_{fold}"][rows] for fold in truth if f"{kind}_{fold}" in embeddings}
+    return predict_folds(head, by_fold, {fold: truth[fold][rows] for fold in by_fold}, folds[rows], seed)
 
 
 def _predict_unscored(table: pd.DataFrame, embedding: np.ndarray, rows: np.ndarray, params: Params) -> None:

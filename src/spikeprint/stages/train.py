@@ -54,16 +54,14 @@ def plan(study: StudyUnits, params: Params, model: ModelParams) -> list[Task]:
     Only units that passed quality control are trained on.
     """
     units, folds, seed = study.units, study.folds, params.seed
-    shuffled = shuffle_labels(units.labels, units.origin["dataset"], folds >= 0, seed)
-    control = Units(units.raw, units.origin, shuffled)
     tasks = [Task("final", units.take(study.teaches), model, seed)]
-    for kind, source, n_folds in [
-        ("fold", units, params.evaluate.n_folds),
-        ("control", control, params.evaluate.control_folds),
-    ]:
-        for fold in range(min(n_folds, folds.max() + 1)):
-            kept = study.teaches & (folds != fold)
-            tasks.append(Task(f"{kind}_{fold}", source.take(kept), model, seed + 1 + fold))
+    shuffles = shuffle_labels(units.labels, units.origin["dataset"], folds, seed)
+    for fold, shuffled in enumerate(shuffles):
+        kept = study.teaches & (folds != fold)
+        tasks.append(Task(f"fold_{fold}", units.take(kept), model, seed + 1 + fold))
+        if fold < params.evaluate.control_folds:
+            control = Units(units.raw, units.origin, shuffled)
+            tasks.append(Task(f"control_{fold}", control.take(kept), model, seed + 1 + fold))
     return tasks
 
 
