@@ -11,6 +11,7 @@ import torch
 
 from ..core.compute import count_workers, map_tasks
 from ..core.config import ModelParams, Params
+from ..core.errors import DataError
 from ..core.files import find_root, write_arrays, write_csv
 from ..core.runtime import LOGGER, timed
 from ..cvae.fit import FittedCVAE, add_head, fit_cvae
@@ -36,6 +37,7 @@ def main(argv: list[str]) -> None:
     (name,) = argv
     root = find_root()
     params = Params.load(root / "params.yaml")
+    _require_validation(root, params)
     tasks = plan(load_units(root, params), params, params.ablation(name))
     n_workers = 1 if torch.cuda.is_available() else count_workers()
     fitted: dict[str, FittedCVAE] = {}
@@ -46,6 +48,13 @@ def main(argv: list[str]) -> None:
             LOGGER.info("  %-9s %4d units, %3d epochs", task.name, len(task.units), epochs)
     fitted["final"] = add_head(fitted["final"], tasks[0].units, params.evaluate.head, params.seed)
     _write(root, name, fitted)
+
+
+def _require_validation(root: Path, params: Params) -> None:
+    """DVC validates first; this holds where a stage is run by itself."""
+    for name in params.datasets:
+        if not (root / "reports" / "metrics" / "validation" / f"{name}.json").is_file():
+            raise DataError(f"data/canonical/{name}: has not passed validation; run dvc repro validate@{name}")
 
 
 def plan(study: StudyUnits, params: Params, model: ModelParams) -> list[Task]:
