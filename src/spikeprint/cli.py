@@ -47,7 +47,7 @@ def _run(verb: str, words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"spikeprint {verb}", description=command.__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
-    parser.add_argument("-q", "--quiet", action="store_true", help="say only what goes wrong")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress: only results and errors")
     command.add_arguments(parser)
     arguments = parser.parse_args(words)
     _setup(arguments.quiet)

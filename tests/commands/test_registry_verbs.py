@@ -271,11 +271,18 @@ def test_served_model_answers_over_http(project, raw_csv, capsys):
             f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": "application/json"}
         )
         answer = _when_ready(request, server, deadline=time.monotonic() + 90)
+        remote = classify(capsys, raw_csv, "--model", f"http://127.0.0.1:{port}")
     finally:
         os.killpg(server.pid, 15)
         server.wait(timeout=20)
     expected = open_bundle(project / "models" / "cvae" / "production").predict(units)
     assert answer["predictions"][0]["label"] == expected.labels[0]
+    pd.testing.assert_frame_equal(remote, classify(capsys, raw_csv), atol=1e-5)
+
+
+def test_classify_says_that_no_server_answers(project, raw_csv, capsys):
+    assert main(["classify", str(raw_csv), "--model", "http://127.0.0.1:9"]) == 1
+    assert "http://127.0.0.1:9: no served model answers there" in capsys.readouterr().err
 
 
 def _when_ready(request, server, deadline):

@@ -41,7 +41,9 @@ class Request:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of both verbs."""
     parser.add_argument("folder", type=Path, help="CSV files of any width, spike trains and templates, or canonical")
-    parser.add_argument("--model", help="bundle folder or models:/name@alias (default: the project's trained model)")
+    parser.add_argument(
+        "--model", help="bundle folder, models:/name@alias or http://host:port of a server (default: the project's own)"
+    )
     parser.add_argument("--technology", help=f"one of {', '.join(TECHNOLOGIES)} (default: neutral)")
     parser.add_argument("--dataset", help="a dataset that the model was trained on (default: neutral)")
     parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate of the waveforms of a CSV folder")
@@ -129,6 +131,10 @@ def _told(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]
 def _open_model(model: str | None, root: Path, params: "Params") -> Any:
     from ..registry.bundle import open_bundle
 
+    if model and model.startswith(("http://", "https://")):
+        from ..registry.client import RemotePredictor
+
+        return RemotePredictor(model)
     if model and model.startswith("models:"):
         from ..registry.versions import fetch_bundle
 
