@@ -6,13 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from .errors import ConfigError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def count_workers() -> int:
-    """Return how many processes to use: ``SPIKEPRINT_WORKERS``, else one for each core this process may use."""
-    return max(1, int(os.environ.get("SPIKEPRINT_WORKERS", len(os.sched_getaffinity(0)))))
+    """Return how many processes to use: ``SPIKEPRINT_WORKERS``, else one for each core this process may use.
+
+    Raises
+    ------
+    ConfigError
+        ``SPIKEPRINT_WORKERS`` is not a whole number above 0.
+    """
+    asked = os.environ.get("SPIKEPRINT_WORKERS")
+    if asked is None:
+        # only Linux tells which cores a container or a scheduler has given to this process
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not asked.isdecimal() or int(asked) < 1:
+        raise ConfigError(f"SPIKEPRINT_WORKERS = '{asked}': a whole number above 0 is needed")
+    return int(asked)
 
 
 def map_tasks(
