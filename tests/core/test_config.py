@@ -37,6 +37,8 @@ BAD = {
     ),
     "out of range": (("model", "epochs"), 0, "model.epochs = 0: input should be greater than or equal to 1"),
     "wrong type": (("model", "beta"), "high", "model.beta = 'high': input should be a valid number"),
+    "infinite": (("model", "beta"), float("inf"), "model.beta = inf: input should be a finite number"),
+    "a truth value for a number": (("model", "epochs"), True, "model.epochs = True: input should be a valid integer"),
     "unknown choice": (("model", "augmentation"), "lite", "model.augmentation = 'lite'"),
     "unknown technology": (
         ("datasets", "toy_silicon", "technology"),

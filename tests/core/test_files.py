@@ -46,6 +46,11 @@ def test_arrays_come_back_equal(tmp_path: Path) -> None:
     assert all(np.array_equal(arrays[k], back[k]) for k in arrays)
 
 
+def test_no_arrays_at_all_come_back_too(tmp_path: Path) -> None:
+    files.write_arrays(tmp_path / "a.safetensors", {})
+    assert files.read_arrays(tmp_path / "a.safetensors") == {}
+
+
 def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
     files.write_arrays(tmp_path / "a.safetensors", {"a": np.arange(100.0)})
     whole = (tmp_path / "a.safetensors").read_bytes()

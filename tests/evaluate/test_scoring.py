@@ -7,12 +7,13 @@ from spikeprint.evaluate.splits import make_folds
 
 LABELS = np.array(["a", "b", "c"])[np.arange(120) % 3]
 FOLDS = make_folds(LABELS, 5, 0, 10)
+TEACHES = np.ones(120, dtype=bool)
 
 
 def test_each_scored_unit_is_predicted_once_in_its_fold() -> None:
     rng = np.random.default_rng(0)
     embeddings = {k: rng.normal(size=(120, 4)) + 4 * np.eye(4)[np.arange(120) % 3] for k in range(5)}
-    found = predict_folds("logistic", embeddings, dict.fromkeys(embeddings, LABELS), FOLDS, seed=0)
+    found = predict_folds("logistic", embeddings, dict.fromkeys(embeddings, LABELS), FOLDS, TEACHES, seed=0)
     assert sorted(found.rows) == list(range(120))
     assert np.array_equal(FOLDS[found.rows], found.fold)
     assert found.scores()["balanced_accuracy"]["mean"] > 0.95
@@ -25,5 +26,25 @@ def test_a_feature_that_names_the_test_units_cannot_help() -> None:
     for k in range(5):
         leak = np.where(k == FOLDS, np.arange(120) % 3, 0)
         embeddings[k] = np.column_stack([rng.normal(size=(120, 4)), leak])
-    scores = predict_folds("knn", embeddings, dict.fromkeys(embeddings, LABELS), FOLDS, seed=0).scores()
+    scores = predict_folds("knn", embeddings, dict.fromkeys(embeddings, LABELS), FOLDS, TEACHES, seed=0).scores()
     assert scores["balanced_accuracy"]["mean"] < 0.5
+
+
+def test_units_that_do_not_teach_are_tested_but_never_learnt_from() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=(120, 4)) + 4 * np.eye(4)[np.arange(120) % 3]
+    teaches = np.arange(120) % 2 == 0
+    spoilt = np.where(teaches[:, None], clean, 100 * rng.normal(size=(120, 4)))
+    found = predict_folds("knn", dict.fromkeys(range(5), spoilt), dict.fromkeys(range(5), LABELS), FOLDS, teaches, 0)
+    reference = predict_folds("knn", dict.fromkeys(range(5), clean), dict.fromkeys(range(5), LABELS), FOLDS, teaches, 0)
+    taught = teaches[found.rows]
+    assert np.array_equal(found.predicted[taught], reference.predicted[taught])
+    assert sorted(found.rows) == list(range(120))
+
+
+def test_a_class_that_a_shuffle_left_out_of_training_counts_as_missed() -> None:
+    truth = LABELS.copy()
+    truth[FOLDS != 0] = np.where(truth[FOLDS != 0] == "c", "a", truth[FOLDS != 0])
+    found = predict_folds("knn", {0: np.random.default_rng(0).normal(size=(120, 4))}, {0: truth}, FOLDS, TEACHES, 0)
+    assert "c" in found.actual
+    assert "c" not in found.predicted

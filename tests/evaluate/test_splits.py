@@ -26,6 +26,14 @@ def test_one_class_alone_is_not_scored() -> None:
     assert (make_folds(np.array(["PV"] * 30 + ["SOM"] * 5), 5, 42, 10) == -1).all()
 
 
+def test_every_training_part_keeps_two_units_of_each_class() -> None:
+    labels = np.array(["a"] * 8 + ["b"] * 9 + ["c"] * 3)
+    folds = make_folds(labels, 2, 0, 2)
+    assert (folds[labels == "c"] == -1).all()
+    for k in range(2):
+        assert np.unique(labels[(folds >= 0) & (folds != k)], return_counts=True)[1].min() >= 2
+
+
 def test_shuffling_stays_inside_a_group_and_leaves_others_alone() -> None:
     groups = np.where(np.arange(65) < 40, "a", "b")
     folds = make_folds(LABELS, 5, 42, 10)

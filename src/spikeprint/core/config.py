@@ -14,15 +14,16 @@ from .errors import ConfigError, suggest
 from .types import TECHNOLOGIES
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(strict=True)]
+Count = Annotated[Whole, Field(ge=0)]
+Positive = Annotated[Whole, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 
 
 class Section(BaseModel):
     """A frozen group of parameters that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -32,7 +33,7 @@ class SessionParams(Section):
     """One simulated recording session."""
 
     layout: Literal["neuropixels", "linear"] = Field(description="probe geometry of the session")
-    n_units_per_type: Annotated[int, Field(ge=1, le=10_000)] = Field(description="labelled units of each cell type")
+    n_units_per_type: Annotated[Whole, Field(ge=1, le=10_000)] = Field(description="labelled units of each cell type")
     n_unlabelled: Count = Field(description="good units whose cell type is withheld")
     n_low_quality: Count = Field(description="contaminated or nearly silent units")
     duration_s: Annotated[float, Field(gt=0, le=86_400)] = Field(description="length of the session, seconds")
@@ -84,14 +85,14 @@ class ModelParams(Section):
     """The conditional VAE: architecture, objective, optimisation. Ablation rows override these."""
 
     description: str = Field(default="", description="what the row is for, shown in the report")
-    n_latent: Annotated[int, Field(ge=2, le=512)] = Field(description="size of the latent = of the embedding")
-    n_hidden: Annotated[int, Field(ge=8, le=4096)] = Field(description="width of the hidden layers")
+    n_latent: Annotated[Whole, Field(ge=2, le=512)] = Field(description="size of the latent = of the embedding")
+    n_hidden: Annotated[Whole, Field(ge=8, le=4096)] = Field(description="width of the hidden layers")
     conditions: list[Literal["dataset", "technology", "species"]] = Field(
         description="what encoder and decoder are told about a unit's origin"
     )
     class_in_decoder: bool = Field(description="tell the decoder the cell type of labelled training units")
     class_in_encoder: bool = Field(description="tell the encoder too (absent for units to be classified)")
-    n_condition: Annotated[int, Field(ge=1, le=64)] = Field(description="size of each condition embedding")
+    n_condition: Annotated[Whole, Field(ge=1, le=64)] = Field(description="size of each condition embedding")
     use_batch_norm: bool = Field(description="batch normalisation in the hidden layers")
     beta: Annotated[float, Field(ge=0, le=100)] = Field(description="weight of the KL term")
     classification_weight: Annotated[float, Field(ge=0)] = Field(
@@ -107,8 +108,8 @@ class ModelParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="dropout in the hidden layers")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(description="AdamW step size")
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(description="AdamW weight decay")
-    batch_size: Annotated[int, Field(ge=2)] = Field(description="units per step")
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = Field(description="passes over the training units, at most")
+    batch_size: Annotated[Whole, Field(ge=2)] = Field(description="units per step")
+    epochs: Annotated[Whole, Field(ge=1, le=100_000)] = Field(description="passes over the training units, at most")
     warmup_epochs: Count = Field(description="epochs over which KL and consistency weights rise to their value")
     patience: Positive = Field(description="epochs without a better validation loss before training stops")
     validation_frac: Annotated[float, Field(gt=0, lt=0.5)] = Field(
@@ -120,9 +121,9 @@ class ModelParams(Section):
 class EvaluateParams(Section):
     """Cross-validation and heads."""
 
-    n_folds: Annotated[int, Field(ge=2, le=20)] = Field(description="stratified folds per dataset")
-    split_seed: int = Field(description="seed of the fold assignment (42 in the published tables)")
-    min_units_per_class: Annotated[int, Field(ge=2)] = Field(description="rarer classes are not scored")
+    n_folds: Annotated[Whole, Field(ge=2, le=20)] = Field(description="stratified folds per dataset")
+    split_seed: Whole = Field(description="seed of the fold assignment (42 in the published tables)")
+    min_units_per_class: Annotated[Whole, Field(ge=2)] = Field(description="rarer classes are not scored")
     heads: list[Literal["knn", "logistic"]] = Field(min_length=1, description="read-outs of the embedding to score")
     head: Literal["knn", "logistic"] = Field(description="the read-out that is served and decides the gate")
     control_folds: Count = Field(description="folds repeated with shuffled labels, training included (0 = none)")
@@ -146,7 +147,7 @@ class RegisterParams(Section):
 class Params(Section):
     """All of ``params.yaml``."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="seed of every random choice but the folds")
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(description="seed of every random choice but the folds")
     simulate: SimulateParams
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams

@@ -102,12 +102,12 @@ def write_csv(path: Path, frame: pd.DataFrame) -> None:
         frame.to_csv(temporary, index=False)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as safetensors."""
     from safetensors.numpy import save_file
 
     with atomic_path(path) as temporary:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, metadata=dict(metadata or {}))
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

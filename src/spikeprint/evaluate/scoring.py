@@ -38,9 +38,17 @@ class FoldPredictions:
 
 
 def predict_folds(
-    head: str, embeddings: Mapping[int, np.ndarray], labels: Mapping[int, np.ndarray], folds: np.ndarray, seed: int
+    head: str,
+    embeddings: Mapping[int, np.ndarray],
+    labels: Mapping[int, np.ndarray],
+    folds: np.ndarray,
+    teaches: np.ndarray,
+    seed: int,
 ) -> FoldPredictions:
     """Fit a head on the training folds of one dataset and predict the test fold, for each fold in ``embeddings``.
+
+    A class with fewer than two teaching units in the training folds, as a shuffle can leave it, is not learnt; its test
+    units count as missed.
 
     Parameters
     ----------
@@ -48,13 +56,16 @@ def predict_folds(
     embeddings : fold -> (n, d) latent means under the network that never met that fold's test units
     labels : fold -> (n,) str, the truth in that fold (the same everywhere, or a shuffle for each control fold)
     folds : (n,) int64, -1 = not scored
+    teaches : (n,) bool, whether a unit may be learnt from
     """
     parts = []
     for fold, embedding in embeddings.items():
-        train, test, truth = (folds >= 0) & (folds != fold), np.flatnonzero(folds == fold), labels[fold]
+        truth, test = labels[fold], np.flatnonzero(folds == fold)
+        train = teaches & (folds >= 0) & (folds != fold)
+        names, counts = np.unique(truth[train], return_counts=True)
+        train &= np.isin(truth, names[counts >= 2])
         classes, codes = np.unique(truth[train], return_inverse=True)
-        arrays = fit_head(head, embedding[train], codes, seed)
-        probabilities = read_out(head, arrays, embedding[test])
+        probabilities = read_out(head, fit_head(head, embedding[train], codes, seed), embedding[test])
         best = classes[probabilities.argmax(axis=1)]
         parts.append((test, np.full(len(test), fold), truth[test], best, probabilities.max(axis=1)))
     return FoldPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

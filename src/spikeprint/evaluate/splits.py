@@ -18,11 +18,12 @@ def make_folds(labels: np.ndarray, n_folds: int, seed: int, min_units_per_class:
     Returns
     -------
     (n_units,) int64: the fold in which the unit is tested, -1 for units that are never tested. All are -1 when fewer
-    than two classes remain.
+    than two classes remain. A class needs a unit for each fold, and two left to learn from in every training part.
     """
     labels = np.asarray(labels, dtype=str)
     names, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
-    kept = names[counts >= max(min_units_per_class, n_folds)]
+    largest_test = -(-counts // n_folds)
+    kept = names[(counts >= max(min_units_per_class, n_folds)) & (counts - largest_test >= 2)]
     folds = np.full(len(labels), -1, dtype=np.int64)
     if len(kept) < 2:
         return folds

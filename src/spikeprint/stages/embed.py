@@ -1,5 +1,6 @@
-"""Stage ``embed@ablation``: networks and units -> the latent means of every unit under every network."""
+"""Stage ``embed@ablation``: networks and units -> latent means under every network, the final model's predictions."""
 
+import numpy as np
 import pandas as pd
 
 from ..core.config import Params
@@ -26,12 +27,26 @@ def main(argv: list[str]) -> None:
         model, _, array = key.partition(".")
         networks.setdefault(model, {})[array] = value
     with timed(f"embed@{name}: {len(units)} units, {len(networks)} networks"):
-        embeddings = {key: Predictor(config, arrays).embed(units.raw, units.origin) for key, arrays in networks.items()}
-    origin = {"dataset": units.origin["dataset"], "unit_id": study.unit_ids}
-    table = {**origin, "cell_type": units.labels, "fold": study.folds}
+        predictors = {key: Predictor(config, arrays) for key, arrays in networks.items()}
+        embeddings = {key: predictor.embed(units.raw, units.origin) for key, predictor in predictors.items()}
+    table = pd.DataFrame(
+        {
+            "dataset": units.origin["dataset"],
+            "unit_id": study.unit_ids,
+            "cell_type": units.labels,
+            "fold": study.folds,
+            "teaches": study.teaches,
+            "predicted": "",
+            "confidence": np.nan,
+        }
+    )
+    if predictors["final"].classes:
+        answer = predictors["final"].predict(units.raw, units.origin)
+        table["predicted"] = np.where(study.has_data, answer.labels, "")
+        table["confidence"] = np.where(study.has_data, answer.confidence.round(6), np.nan)
     with atomic_folder(root / "data" / "embeddings" / name) as folder:
         write_arrays(folder / "embeddings.safetensors", embeddings)
-        write_csv(folder / "units.csv", pd.DataFrame(table))
+        write_csv(folder / "units.csv", table)
 
 
 if __name__ == "__main__":
