@@ -130,6 +130,42 @@ def test_links_stay_links(project: Path, source: Path) -> None:
     assert (source / "waveforms.csv").is_file()
 
 
+def test_a_dataset_whose_links_lead_nowhere_can_be_removed(project: Path, source: Path) -> None:
+    before = snapshot(project)
+    call(add, "mine", str(source), *GOOD, "--link")
+    shutil.rmtree(source)
+    assert call(remove, "mine") == 0
+    assert snapshot(project) == before
+
+
+def test_git_forgets_what_was_added_and_removed(project: Path, source: Path) -> None:
+    subprocess.run([*DVC, "config", "core.autostage", "true"], cwd=project, check=True)
+    call(add, "mine", str(source), *GOOD)
+    staged = ["git", "ls-files", "data/raw"]
+    assert "data/raw/mine.dvc" in subprocess.run(staged, cwd=project, capture_output=True, text=True).stdout
+    call(remove, "mine")
+    assert "data/raw/mine.dvc" not in subprocess.run(staged, cwd=project, capture_output=True, text=True).stdout
+
+
+def test_labels_taken_as_unlabelled_are_told(project: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source / "labels.csv").write_text("cell\n" + "PV\nSOM\nAxo_\nJuxt\nPV\nAxo_\n" * 2)
+    call(add, "mine", str(source), *GOOD)
+    shown = capsys.readouterr().out
+    assert "  taken as unlabelled: Axo_ 4, Juxt 2 (params.yaml: features.unlabelled_patterns)\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("stderr", "line"),
+    [
+        ("WARNING: x\nERROR: no such file\n\nHaving any troubles? Hit us up\n", "no such file"),
+        ("first\nlast\n\n", "last"),
+        ("", ""),
+    ],
+)
+def test_the_reason_of_dvc_is_quoted(stderr: str, line: str) -> None:
+    assert add.quote_error(stderr) == line
+
+
 def test_spike_trains_are_added_too(project: Path, tmp_path: Path) -> None:
     rng, n = np.random.default_rng(0), 4
     trains = [np.sort(rng.integers(0, 20_000 * 60, 200)) for _ in range(n)]
@@ -159,12 +195,24 @@ def edit(file: str, text: str) -> Callable[[Path, Path], object]:
     return lambda project, source: (source / file).write_text(text)
 
 
+def empty(project: Path, source: Path) -> None:
+    """Make every waveform constant and every histogram zero."""
+    for name in ("waveforms.csv", "isi_dist.csv"):
+        (source / name).write_text("0,1,2,3,4\n" + "0,0,0,0,0\n" * 12)
+
+
 BAD: dict[str, tuple[Callable[[Path, Path], object] | None, list[str], int, str]] = {
     "bad name": (None, ["My-Mouse"], 2, "dataset name 'My-Mouse': names use a-z, 0-9 and _ only"),
     "taken name": (None, ["toy_silicon"], 2, "'toy_silicon' is taken: params.yaml has datasets.toy_silicon"),
     "taken folder": (lambda p, s: (p / "data/raw/mine").mkdir(parents=True), ["mine"], 2, "data/raw/mine exists"),
     "technology": (None, ["mine", "--technology", "neuropixel"], 2, r"unknown technology 'neuropixel'; did you mean"),
-    "frequency": (None, ["mine", "--sampling-frequency", "-1"], 2, "sampling_frequency_hz = -1.0: .* greater than 0"),
+    "frequency": (None, ["mine", "--sampling-frequency", "-1"], 2, "a rate from 1000 to 200000 Hz is needed"),
+    "kilohertz": (None, ["mine", "--sampling-frequency", "30"], 2, r"--sampling-frequency 30: .*\(Hz, not kHz\)"),
+    "no rate": (None, ["mine", "--sampling-frequency", "nan"], 2, "--sampling-frequency nan: a rate from 1000"),
+    "a number as name": (None, ["1e5"], 2, "dataset name '1e5': names use .* start with a letter"),
+    "a word of YAML": (None, ["no"], 2, "dataset name 'no': params.yaml reads this word as a value"),
+    "long name": (None, ["a" * 65], 2, "dataset name 'a{40}\\.\\.\\.': .* at most 64 characters"),
+    "no measurement": (empty, ["mine"], 1, "source: none of 12 units has a usable waveform, isi, acg"),
     "species": (None, ["mine", "--species", " "], 2, "mine.species = '': .* at least 1 character"),
     "label column": (None, ["mine", "--label-column", "cel"], 2, r"no column 'cel'; did you mean 'cell'\?"),
     "no folder": (lambda p, s: shutil.rmtree(s), ["mine"], 2, "source: no such folder"),

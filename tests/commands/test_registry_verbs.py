@@ -141,6 +141,19 @@ def test_a_folder_of_the_project_brings_its_technology(project, raw_csv, capsys)
     pd.testing.assert_frame_equal(classify(capsys, inside), told)
 
 
+def test_a_foreign_folder_named_like_a_dataset_stays_neutral(project, raw_csv, capsys):
+    neutral = classify(capsys, raw_csv)
+    namesake = shutil.copytree(raw_csv, raw_csv.parent / "right")
+    pd.testing.assert_frame_equal(classify(capsys, namesake), neutral)
+
+
+def test_the_current_folder_is_known_by_its_name(project, raw_csv, capsys, monkeypatch):
+    inside = shutil.copytree(raw_csv, project / "data" / "raw" / "right")
+    told = classify(capsys, inside)
+    monkeypatch.chdir(inside)
+    pd.testing.assert_frame_equal(classify(capsys, "."), told)
+
+
 def test_classify_says_when_the_model_does_not_know_the_origin(project, raw_csv, capsys):
     _, _, err = call(capsys, "classify", raw_csv, "--technology", "mea", "--dataset", "new")
     assert "technology 'mea' is new to the model (neuropixels, tetrode): treated as neutral" in err
@@ -191,7 +204,12 @@ WRONG = {
     "a misspelled technology": (["{raw}", "--technology", "neuropixel"], 2, "did you mean 'neuropixels'?"),
     "a folder that is not there": (["{raw}/nothing"], 1, "nothing"),
     "a rate for spike trains": (["{recording}", "--sampling-frequency", "30000"], 2, "layout 'arrays'"),
-    "a rate of zero": (["{raw}", "--sampling-frequency", "0"], 2, "above 0 Hz"),
+    "a rate in kHz": (
+        ["{raw}", "--sampling-frequency", "30"],
+        2,
+        "a rate from 1000 to 200000 Hz is needed (Hz, not kHz)",
+    ),
+    "no rate": (["{raw}", "--sampling-frequency", "nan"], 2, "--sampling-frequency nan: a rate from 1000"),
     "no model": (["{raw}", "--model", "{raw}"], 1, "bundle.json is missing"),
     "no such version": (["{raw}", "--model", "models:/spikeprint-cvae/9"], 1, "no version 9"),
 }

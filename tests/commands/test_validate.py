@@ -81,6 +81,50 @@ def test_waveforms_that_are_not_centred_get_a_warning(source: Path, capsys: pyte
     assert any("median trough is at 0%" in text for text in json.loads(capsys.readouterr().out)["warnings"])
 
 
+def test_labels_taken_as_unlabelled_are_told(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source / "labels.csv").write_text("cell\n" + "PV\n" * 5 + "SOM\n" * 4 + "axoaxonic\n" * 2 + "Juxt\n")
+    call(str(source))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [
+        "  labels: PV 5, SOM 4",
+        "  taken as unlabelled: Juxt 1, axoaxonic 2 (params.yaml: features.unlabelled_patterns)",
+    ]
+
+
+def make_empty(source: Path) -> None:
+    """Make every waveform constant and every histogram zero."""
+    for name in ("waveforms.csv", "isi_dist.csv"):
+        (source / name).write_text("0,1,2,3,4\n" + "0,0,0,0,0\n" * 12)
+
+
+UNUSABLE = {
+    "one class": (lambda source: (source / "labels.csv").write_text("cell\n" + "PV\n" * 12), "one class, 'PV'"),
+    "narrow": (lambda source: (source / "isi_dist.csv").write_text("0,1\n" + "1,2\n" * 12), "2 columns; at least 5"),
+    "no measurement": (make_empty, "none of 12 units has a usable waveform, isi, acg"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_what_add_refuses_is_refused(source: Path, case: str) -> None:
+    spoil, message = UNUSABLE[case]
+    spoil(source)
+    with pytest.raises(SpikeprintError, match=message) as caught:
+        call(str(source))
+    assert caught.value.exit_code == 1
+
+
+def test_a_dataset_of_the_project_is_checked_with_its_own_row(
+    project: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "labels.csv").write_text("cell,area\n" + "PV,V1\nSOM,V1\n" * 6)
+    inside = shutil.copytree(source, project / "data" / "raw" / "mine")
+    text = (project / "params.yaml").read_text()
+    row = "datasets:\n  mine: {technology: mea, species: rat, format: csv, label_column: cell}\n"
+    (project / "params.yaml").write_text(text.replace("datasets:\n", row, 1))
+    assert call(str(inside)) == 0
+    assert "  labels: PV 6, SOM 6" in capsys.readouterr().out.splitlines()
+
+
 def test_a_bad_source_folder_is_refused(source: Path) -> None:
     (source / "isi_dist.csv").unlink()
     with pytest.raises(SpikeprintError, match=r"isi_dist.csv: missing") as caught:

@@ -50,6 +50,26 @@ BAD = {
         {"technology": "mea", "species": "rat", "format": "csv"},
         "names use a-z, 0-9 and _ only",
     ),
+    "a dataset name that is a number": (
+        ("datasets", "1e5"),
+        {"technology": "mea", "species": "rat", "format": "csv"},
+        "names use a-z, 0-9 and _ only, start with a letter and have at most 64 characters",
+    ),
+    "a dataset name that is too long": (
+        ("datasets", "a" * 65),
+        {"technology": "mea", "species": "rat", "format": "csv"},
+        "at most 64 characters",
+    ),
+    "kilohertz": (
+        ("datasets", "toy_silicon", "sampling_frequency_hz"),
+        30.0,
+        "sampling_frequency_hz = 30.0: input should be greater than or equal to 1000 (Hz, not kHz)",
+    ),
+    "no rate": (
+        ("datasets", "toy_silicon", "sampling_frequency_hz"),
+        float("nan"),
+        "sampling_frequency_hz = nan: input should be a finite number (Hz, not kHz)",
+    ),
     "registered row is missing": (("register", "ablation"), "prod", "no row 'prod' under ablations"),
     "served head is not scored": (("evaluate", "heads"), ["knn"], "head 'logistic' must be one of heads"),
 }

@@ -151,6 +151,12 @@ def test_exactly_one_class_is_an_error() -> None:
         build_from_sorting(make_sorting([TRAINS["good"]] * 3, ["PV", "", "PV"]), PARAMS, dict(ORIGIN))
 
 
+def test_a_class_lost_to_the_patterns_is_named() -> None:
+    message = r"one class, 'PV' \(2 units\) \(taken as unlabelled by features.unlabelled_patterns: unlabeled_x\); at"
+    with pytest.raises(DataError, match=message):
+        build_from_sorting(make_sorting([TRAINS["good"]] * 3, ["PV", "unlabeled_x", "PV"]), PARAMS, dict(ORIGIN))
+
+
 def test_no_labels_are_fine() -> None:
     built = build_from_sorting(make_sorting([TRAINS["good"]] * 2, ["", ""]), PARAMS, dict(ORIGIN))
     assert (built.card["classes"], built.card["n_labelled"]) == ({}, 0)

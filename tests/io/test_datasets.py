@@ -114,6 +114,21 @@ BAD = {
     "ragged": ("waveforms.csv", "0,1,2\n1,2,3\n1,2\n1,2,3\n", "row 2: 2 cells, the header has 3 .1 such rows"),
     "text": ("waveforms.csv", "0,1,2\n1,2,3\n1,x,y\n1,2,z\n", "row 2, column 2: 'x' is not a number .3 .* in 2 rows"),
     "decimal comma": ("waveforms.csv", '0,1\n"1,5",2\n1,2\n1,3\n', "row 1, column 1: '1,5' is not a number"),
+    "no header": (
+        "waveforms.csv",
+        "0.1,-3,0.2\n1,2,3\n1,2,3\n1,2,3\n",
+        "'0.1,-3,0.2'. looks like data: .* must be a header",
+    ),
+    "first row of zeros": ("isi_dist.csv", "0,0,0\n1,2,3\n1,2,3\n", "isi_dist.csv: .* looks like data"),
+    "first row of nan": ("waveforms.csv", "nan,nan,nan\n1,2,3\n1,2,3\n", "looks like data"),
+    "semicolons": ("waveforms.csv", "0;1;2\n1,5;2;3\n", "waveforms.csv: cells are separated by semicolons .'0;1;2'."),
+    "tabs": ("labels.csv", "area\tcell\nV1\tPV\n", "labels.csv: cells are separated by tabs"),
+    "long text": ("waveforms.csv", "a\n" + "x" * 999 + "\n", "'x{40}\\.\\.\\.' is not a number"),
+    "huge": (
+        "waveforms.csv",
+        "0,1\n1,2\n1,-2e300\n1,2\n",
+        "row 2, column 2: -2e.300 is too large; numbers up to 1e.30",
+    ),
     "partly empty": ("waveforms.csv", "0,1\n1,2\n1,\n,1\n", "row 2, column 2: empty .*fill the row.* .2 .* in 2 rows"),
     "infinite": ("waveforms.csv", "0,1\n1,2\n1,2\n1,-inf\n", "row 3, column 2: -inf is infinite"),
     "negative": ("isi_dist.csv", "0,1\n1,2\n1,-3\n1,2\n", "row 2, column 2: -3 is negative"),
@@ -141,6 +156,34 @@ def test_bad_folders_are_refused_in_one_located_line(source: Path, case: str) ->
     assert caught.value.exit_code == 1
     assert "\n" not in str(caught.value)
     assert str(source) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header", ["1,2,3,4,5", "-2.00,-1.00,0.00,1.00,2.00", "0.03,0.07,0.10,0.13,0.17", "2,1,0,-1,-2"]
+)
+def test_an_axis_is_a_header(source: Path, header: str) -> None:
+    plain = read_source_table(source).arrays["isi"]
+    (source / "isi_dist.csv").write_text("\n".join([header, *(source / "isi_dist.csv").read_text().splitlines()[1:]]))
+    np.testing.assert_array_equal(read_source_table(source).arrays["isi"], plain)
+
+
+def make_wide(folder: Path, n: int) -> None:
+    """Replace the source folder by ``n`` units whose last label column is a number of each."""
+    for name in ("waveforms.csv", "isi_dist.csv"):
+        (folder / name).write_text("a,b\n" + "1,2\n" * n)
+    (folder / "labels.csv").write_text("cell_type,confidence\n" + "".join(f"PV,0.{i}\n" for i in range(1, n + 1)))
+
+
+def test_a_label_column_of_ids_is_refused_with_the_others(source: Path) -> None:
+    make_wide(source, 10)
+    with pytest.raises(DataError, match=r"column 'confidence' holds 10 labels, all different; .*there are: cell_type"):
+        read_source_table(source)
+    assert set(read_source_table(source, "cell_type").labels) == {"PV"}
+
+
+def test_few_labels_may_all_differ(source: Path) -> None:
+    make_wide(source, 9)
+    assert len(set(read_source_table(source).labels)) == 9
 
 
 def test_an_unknown_label_column_gets_the_nearest(source: Path) -> None:

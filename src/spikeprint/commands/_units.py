@@ -9,6 +9,7 @@ from ..core.errors import ConfigError, ModelError, suggest
 from ..core.files import find_root, write_csv
 from ..core.runtime import LOGGER
 from ..core.types import MODALITIES, TECHNOLOGIES, UNLABELLED, UnitTable
+from ._raw import find_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate of the waveforms of a CSV folder")
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write a table there instead of printing it")
     parser.add_argument("--json", action="store_true", help="print JSON, one object per unit")
+
+
+def check_rate(rate_hz: float | None) -> None:
+    """Raise ConfigError unless the value of ``--sampling-frequency`` is absent or a plausible rate in Hz."""
+    from ..core.config import SAMPLING_HZ
+
+    least, largest = SAMPLING_HZ
+    if rate_hz is not None and not least <= rate_hz <= largest:
+        raise ConfigError(
+            f"--sampling-frequency {rate_hz:g}: a rate from {least} to {largest} Hz is needed (Hz, not kHz)"
+        )
 
 
 def load_request(arguments: argparse.Namespace) -> Request:
@@ -98,34 +110,37 @@ def _read_units(arguments: argparse.Namespace, root: Path, params: "Params") -> 
     from ..features.build import build_from_sorting, build_from_table
     from ..io.datasets import read_canonical, read_sorting, read_source_table
 
-    folder = arguments.folder
+    folder, rate = arguments.folder, arguments.sampling_frequency
     layout = next((name for file, name in LAYOUTS.items() if (folder / file).is_file()), "csv")
-    if arguments.sampling_frequency is not None and (layout != "csv" or not arguments.sampling_frequency > 0):
+    check_rate(rate)
+    if rate is not None and layout != "csv":
         raise ConfigError(
-            f"--sampling-frequency {arguments.sampling_frequency:g} for a folder of layout '{layout}'; "
-            "a rate above 0 Hz is needed, and only where files do not state it (layout 'csv')"
+            f"--sampling-frequency {rate:g} for a folder of layout '{layout}'; "
+            "its files state their rate, the option is for layout 'csv' only"
         )
-    row = params.datasets.get(folder.name) if folder.resolve().parent == root / "data" / "raw" else None
+    name, row = find_row(folder, root, params)
+    card = {"dataset": name, "technology": "", "species": "", "format": layout, "source_md5": ""}
     if layout == "canonical":
         table = read_canonical(folder)
-        return replace(table, card=_told(arguments, table.card))
-    card = _told(arguments, {"dataset": folder.name, "format": layout, "source_md5": "", **_declared(row)})
-    if layout == "arrays":
+        origin = {}
+    elif layout == "arrays":
         sorting = read_sorting(folder)
         unlabelled = replace(sorting, labels=np.full(len(sorting.unit_ids), UNLABELLED))
-        return build_from_sorting(unlabelled, params.features, card)
-    rate = arguments.sampling_frequency or (row.sampling_frequency_hz if row else None)
-    return build_from_table(read_source_table(folder, label_column="none"), params.features, rate, card)
-
-
-def _declared(row: "DatasetParams | None") -> dict[str, str]:
-    return {"technology": row.technology, "species": row.species} if row else {"technology": "", "species": ""}
-
-
-def _told(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
-    """The card with what the options say about the units' origin."""
+        table = build_from_sorting(unlabelled, params.features, card)
+        origin = _declared(name, row)
+    else:
+        rate = rate or (row.sampling_frequency_hz if row else None)
+        table = build_from_table(read_source_table(folder, label_column="none"), params.features, rate, card)
+        origin = _declared(name, row)
     given = {"dataset": arguments.dataset, "technology": arguments.technology}
-    return {**card, **{name: word for name, word in given.items() if word}}
+    return replace(table, card={**table.card, **origin, **{key: word for key, word in given.items() if word}})
+
+
+def _declared(name: str, row: "DatasetParams | None") -> dict[str, str]:
+    """What params.yaml says about the units' origin; a folder that is no dataset of the project is neutral."""
+    if row is None:
+        return {"dataset": "", "technology": "", "species": ""}
+    return {"dataset": name, "technology": row.technology, "species": row.species}
 
 
 def _open_model(model: str | None, root: Path, params: "Params") -> Any:

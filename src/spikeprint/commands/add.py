@@ -16,18 +16,22 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import ConfigError, DataError, SchemaError
+from ..core.errors import ConfigError, DataError
 from ..core.files import atomic_folder, find_root, write_text
+from ._raw import count_unlabelled, read_raw, tell_unlabelled, try_features
+from ._units import check_rate
 from .run import dvc, environment
 
 if TYPE_CHECKING:
     from ..core.config import Params
-    from ..core.types import UnitTable
+
+YAML_WORDS = ("null", "true", "false", "on", "off", "yes", "no", "y", "n")
+"""Words that YAML readers take for a truth value or nothing."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("name", metavar="NAME", help="name of the dataset: a-z, 0-9 and _")
+    parser.add_argument("name", metavar="NAME", help="name of the dataset: a letter, then a-z, 0-9, _")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder with the dataset's files")
     parser.add_argument("--technology", required=True, help="how it was recorded, e.g. neuropixels or silicon_probe")
     parser.add_argument("--species", required=True, help="animal kind, e.g. mouse")
@@ -45,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     root, name, folder = find_root(), arguments.name, arguments.folder
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; a folder with a dataset's files is needed")
+    check_rate(arguments.sampling_frequency)
     params_path = root / "params.yaml"
     before = _check_name(root, name)
     is_sorting = (folder / "recording.json").is_file()
@@ -56,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         "sampling_frequency_hz": arguments.sampling_frequency,
     }
     text = insert_row(before, name, {key: value for key, value in row.items() if value is not None})
-    table = _try_features(_parse(text), name, folder)
+    params = _parse(text)
+    raw_units = read_raw(folder, params.datasets[name])
+    table = try_features(raw_units, folder, name, params.datasets[name], params.features)
     files = [folder / file for file in (SORTING_FILES if is_sorting else SOURCE_FILES) if (folder / file).is_file()]
     raw = root / "data" / "raw" / name
     with ExitStack() as undo:
@@ -74,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         "n_units": card["n_units"],
         "n_labelled": card["n_labelled"],
         "classes": card["classes"],
+        "taken_as_unlabelled": count_unlabelled(raw_units.labels, table.labels),
         "missing": card["missing"],
         "next": "spikeprint run",
     }
@@ -82,26 +90,35 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_dvc(root: Path, *words: str) -> None:
-    """Run DVC quietly in ``root``.
+    """Run DVC in ``root`` and keep its output (its --quiet would swallow the reason of a failure too).
 
     Raises
     ------
     ConfigError
-        DVC refused; its own last line is quoted.
+        DVC refused; the line that says why is quoted.
     """
-    done = subprocess.run(dvc(words[0], "--quiet", *words[1:]), cwd=root, env=environment(), capture_output=True)
+    done = subprocess.run(dvc(*words), cwd=root, env=environment(), capture_output=True)
     if done.returncode:
-        said = [line for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
-        reason = said[-1].removeprefix("ERROR: ") if said else f"exit code {done.returncode}"
+        reason = quote_error(done.stderr.decode(errors="replace")) or f"exit code {done.returncode}"
         raise ConfigError(f"{root}: `dvc {' '.join(words)}` failed, nothing was changed: {reason}")
+
+
+def quote_error(stderr: str) -> str:
+    """Return the line that tells what went wrong: the first that DVC marks as an error, else the last, else nothing."""
+    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+    marked = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")]
+    return next(iter([*marked, *reversed(said)]), "")
 
 
 def _check_name(root: Path, name: str) -> str:
     """The text of params.yaml, if ``name`` can be added to it."""
-    from ..core.config import Params
+    from ..core.config import NAME_PATTERN, NAME_RULE, Params
+    from ..io.csvs import shorten
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
-        raise ConfigError(f"dataset name '{name}': names use a-z, 0-9 and _ only, e.g. 'my_mouse_v1'")
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(f"dataset name '{shorten(name)}': {NAME_RULE}, e.g. 'my_mouse_v1'")
+    if name in YAML_WORDS:
+        raise ConfigError(f"dataset name '{name}': params.yaml reads this word as a value; choose another name")
     params = Params.load(root / "params.yaml")
     taken = {
         f"params.yaml has datasets.{name}": name in params.datasets,
@@ -123,28 +140,6 @@ def _parse(text: str) -> "Params":
         path = Path(scratch) / "params.yaml"
         write_text(path, text)
         return Params.load(path)
-
-
-def _try_features(params: "Params", name: str, folder: Path) -> "UnitTable":
-    """Canonical features of the folder, as the pipeline will compute and validate them."""
-    from ..features.build import build_from_sorting, build_from_table
-    from ..io.datasets import read_canonical_frames, read_sorting, read_source_table, write_canonical
-    from ..validate.schemas import check_canonical, format_failures
-
-    row = params.datasets[name]
-    origin = {"dataset": name, "technology": row.technology, "species": row.species, "format": row.format}
-    card: dict[str, Any] = {**origin, "source_md5": ""}
-    if row.format == "arrays":
-        table = build_from_sorting(read_sorting(folder), params.features, card)
-    else:
-        source = read_source_table(folder, row.label_column)
-        table = build_from_table(source, params.features, row.sampling_frequency_hz, card)
-    with tempfile.TemporaryDirectory() as scratch:
-        write_canonical(Path(scratch) / name, table)
-        failures = check_canonical(*read_canonical_frames(Path(scratch) / name))
-    if failures:
-        raise SchemaError(f"{folder}: its features break the schema\n{format_failures(failures)}")
-    return table
 
 
 def _transfer(files: list[Path], raw: Path, link: bool) -> None:
@@ -171,6 +166,7 @@ def _describe(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"added {result['dataset']}: {n_units} units, {result['n_labelled']} labelled ({classes})",
+            *tell_unlabelled(result["taken_as_unlabelled"]),
             f"  has {modalities}{f'; no {absent}' if absent else ''}",
             f"  files in {result['folder']}, tracked by DVC; row added to params.yaml",
             f"next: {result['next']}",

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import SpikeprintError
 from ..core.files import find_root
+from .add import quote_error
 from .run import dvc, environment
 
 PACKAGES = (
@@ -83,7 +84,7 @@ def _data(root: Path) -> dict[str, str]:
 def _stale(root: Path) -> list[str]:
     output = subprocess.run(dvc("status", "--json"), cwd=root, env=environment(), capture_output=True, text=True)
     if output.returncode:
-        return [f"unknown: {output.stderr.strip().splitlines()[-1] if output.stderr.strip() else 'dvc status failed'}"]
+        return [f"unknown: {quote_error(output.stderr) or 'dvc status failed'}"]
     return sorted(json.loads(output.stdout or "{}"))
 
 

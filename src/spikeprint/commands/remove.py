@@ -6,7 +6,9 @@ earlier commit can still bring them back. A simulated session keeps its raw file
 
 import argparse
 import shutil
+import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 
 from ..core.errors import ConfigError, suggest
 from ..core.files import find_root, write_text
@@ -37,7 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
         undo.callback(write_text, path, before)
         write_text(path, drop_row(before, name))
         if is_tracked:
+            for link in _dangling(raw):  # DVC stops at one, e.g. when the source of `add --link` has gone
+                undo.callback(link.symlink_to, link.readlink())
+                link.unlink()
             run_dvc(root, "remove", f"data/raw/{name}.dvc")
+            _unstage(root, f"data/raw/{name}.dvc")
         undo.pop_all()
     # later stages read data/canonical and reports/metrics/validation as folders: leftovers would count as data
     derived = [root / "data" / "canonical" / name, root / "reports" / "validation" / name]
@@ -47,3 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"removed {name}: {'row, tracking and files' if is_tracked else 'row and computed features'}")
     print("next: spikeprint run")
     return 0
+
+
+def _dangling(folder: Path) -> list[Path]:
+    """Links below ``folder`` whose targets do not exist."""
+    return [path for path in folder.rglob("*") if path.is_symlink() and not path.exists()]
+
+
+def _unstage(root: Path, file: str) -> None:
+    """Take a deleted file out of git's index too, where DVC's autostage had put it; without git nothing is to do."""
+    if shutil.which("git"):
+        words = ["git", "rm", "--cached", "--quiet", "--ignore-unmatch", "--", file]
+        subprocess.run(words, cwd=root, capture_output=True)

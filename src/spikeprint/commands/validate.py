@@ -1,21 +1,26 @@
 """Check a dataset folder and say what is wrong, where.
 
-FOLDER is a folder to be added (CSV files, or spike trains and templates); DATASET is one of the project's, whose
-canonical features are checked. Exit code 0: usable (warnings are told), 1: not usable, 2: no such folder or dataset.
+FOLDER is a folder to be added (CSV files, or spike trains and templates): it passes if `spikeprint add` would take it.
+DATASET is one of the project's, whose canonical features are checked. Exit code 0: usable (warnings are told), 1: not
+usable, 2: no such folder or dataset.
 """
 
 import argparse
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, DataError, SchemaError, suggest
 from ..core.files import find_root
+from ..core.types import TECHNOLOGIES, Sorting
+from ._raw import count_unlabelled, find_row, read_raw, tell_unlabelled, try_features
+from ._units import LAYOUTS
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ..core.config import DatasetParams
 
 FEW_UNITS = 10
 """Classes with fewer units are not scored in the published protocol."""
@@ -33,12 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; return 1 with ``--json`` when the data cannot be used, else raise what is wrong."""
     folder = _find_folder(arguments.target)
-    kind, check = next(
-        (kind, check) for kind, (file, check) in KINDS.items() if file is None or (folder / file).is_file()
-    )
+    kind = next((kind for file, kind in LAYOUTS.items() if (folder / file).is_file()), "csv")
     result: dict[str, Any] = {"folder": str(folder), "format": kind, "valid": True, "failures": [], "warnings": []}
     try:
-        result |= check(folder, arguments.label_column)
+        result |= _check_canonical(folder) if kind == "canonical" else _check_raw(folder, kind, arguments.label_column)
     except DataError as error:
         if not arguments.json:
             raise
@@ -70,7 +73,7 @@ def _find_folder(target: str) -> Path:
     return folder
 
 
-def _check_canonical(folder: Path, label_column: str | None) -> dict[str, Any]:
+def _check_canonical(folder: Path) -> dict[str, Any]:
     from ..io.datasets import read_canonical, read_canonical_frames
     from ..validate.schemas import check_canonical
 
@@ -81,32 +84,49 @@ def _check_canonical(folder: Path, label_column: str | None) -> dict[str, Any]:
     return _summary(table.labels, {"waveform": table.waveform, "isi": table.isi, "acg": table.acg})
 
 
-def _check_arrays(folder: Path, label_column: str | None) -> dict[str, Any]:
-    from ..io.datasets import read_sorting
+def _check_raw(folder: Path, kind: str, label_column: str | None) -> dict[str, Any]:
+    """Check the folder as ``add`` does: its features are computed and must keep the schema."""
+    from ..core.config import Params
 
-    sorting = read_sorting(folder)
-    result = _summary(sorting.labels, {"template": sorting.templates.reshape(len(sorting.templates), -1)})
-    return {**result, "n_spikes": len(sorting.spike_samples), "duration_s": sorting.duration_s}
+    root = find_root()
+    params = Params.load(root / "params.yaml")
+    name, declared = find_row(folder, root, params)
+    row = _row(declared, kind, label_column)
+    raw = read_raw(folder, row)
+    labels = try_features(raw, folder, name, row, params.features).labels
+    taken = {"taken_as_unlabelled": count_unlabelled(raw.labels, labels)}
+    if isinstance(raw, Sorting):
+        result = _summary(labels, {"template": raw.templates.reshape(len(raw.templates), -1)})
+        return {**result, **taken, "n_spikes": len(raw.spike_samples), "duration_s": raw.duration_s}
+    result = _summary(labels, raw.arrays)
+    return {**result, **taken, "warnings": [*_warn(raw.arrays), *result["warnings"]]}
 
 
-def _check_csv(folder: Path, label_column: str | None) -> dict[str, Any]:
+def _row(declared: "DatasetParams | None", kind: str, label_column: str | None) -> "DatasetParams":
+    """The row of params.yaml that the folder has, or would have but for its origin, which changes no feature."""
+    from ..core.config import DatasetParams
+
+    row = declared or DatasetParams.model_validate(
+        {"technology": TECHNOLOGIES[0], "species": "unknown", "format": kind}
+    )
+    return row.model_copy(update={"label_column": label_column}) if label_column else row
+
+
+def _warn(arrays: "dict[str, np.ndarray]") -> list[str]:
+    """What is worth a warning about the measurements of a CSV folder."""
     import numpy as np
 
-    from ..io.datasets import read_source_table
-
-    source = read_source_table(folder, label_column)
-    waveform = source.arrays["waveform"]
+    waveform = arrays["waveform"]
     known = waveform[np.isfinite(waveform).all(axis=1)]
     trough = float(np.median(known.argmin(axis=1))) / max(waveform.shape[1] - 1, 1) if len(known) else 0.5
     warnings = {
-        "no acg.csv: the model works with waveform and ISI alone, less sharply": "acg" not in source.arrays,
+        "no acg.csv: the model works with waveform and ISI alone, less sharply": "acg" not in arrays,
         f"the median trough is at {trough:.0%} of the window: are the waveforms aligned?": not EDGE
         <= trough
         <= 1 - EDGE,
         "no unit has a complete waveform": not len(known),
     }
-    result = _summary(source.labels, source.arrays)
-    return {**result, "warnings": [*(text for text, holds in warnings.items() if holds), *result["warnings"]]}
+    return [text for text, holds in warnings.items() if holds]
 
 
 def _summary(labels: "np.ndarray", arrays: "dict[str, np.ndarray]") -> dict[str, Any]:
@@ -126,18 +146,14 @@ def _summary(labels: "np.ndarray", arrays: "dict[str, np.ndarray]") -> dict[str,
     return {"n_units": len(labels), "labels": classes, "modalities": modalities, "warnings": warnings}
 
 
-KINDS: dict[str, tuple[str | None, Callable[[Path, str | None], dict[str, Any]]]] = {
-    "canonical": ("representation.json", _check_canonical),
-    "arrays": ("recording.json", _check_arrays),
-    "csv": (None, _check_csv),
-}
-"""Kind of folder -> the file that tells it (None: whatever is left), its check."""
-
-
 def _describe(result: dict[str, Any]) -> str:
     """The report for people."""
     labels = ", ".join(f"{name} {count}" for name, count in result["labels"].items()) or "none"
-    lines = [f"{result['folder']} ({result['format']}): {result['n_units']} units", f"  labels: {labels}"]
+    lines = [
+        f"{result['folder']} ({result['format']}): {result['n_units']} units",
+        f"  labels: {labels}",
+        *tell_unlabelled(result.get("taken_as_unlabelled", {})),
+    ]
     for name, found in result["modalities"].items():
         missing = f", {found['missing']} rows missing" if found["missing"] else ""
         lines.append(f"  {name}: {found['width']} columns{missing}")

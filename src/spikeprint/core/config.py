@@ -17,7 +17,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Whole = Annotated[int, Field(strict=True)]
 Count = Annotated[Whole, Field(ge=0)]
 Positive = Annotated[Whole, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
+"""Names of rows: also folder names and YAML keys, so `1e5` (a number to YAML) is none."""
+NAME_RULE = "names use a-z, 0-9 and _ only, start with a letter and have at most 64 characters"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+SAMPLING_HZ = (1_000, 200_000)
+"""Least and largest sampling rate of a waveform, Hz; what is below is a rate in kHz."""
 
 
 class Section(BaseModel):
@@ -58,7 +63,7 @@ class DatasetParams(Section):
     label_column: str | None = Field(
         default=None, description="column of labels.csv; default the last; 'none' = ignore"
     )
-    sampling_frequency_hz: Annotated[float, Field(gt=0)] | None = Field(
+    sampling_frequency_hz: Annotated[float, Field(ge=SAMPLING_HZ[0], le=SAMPLING_HZ[1])] | None = Field(
         default=None, description="rate of waveforms.csv, Hz; unknown: the window is stretched to 50 samples"
     )
 
@@ -218,8 +223,10 @@ def _explain(model: type[Section], item: Mapping[str, Any], prefix: str) -> str:
     if item["type"] == "missing":
         return f"params.yaml: '{key}' is missing"
     if item["type"] == "string_pattern_mismatch":
-        return f"params.yaml: '{key}': names use a-z, 0-9 and _ only"
+        return f"params.yaml: '{key}': {NAME_RULE}"
     message = item["msg"].removeprefix("Value error, ")
+    if key.endswith("_hz"):
+        message += " (Hz, not kHz)"
     found = "" if item["type"] == "value_error" else f" = {item['input']!r}"
     return f"params.yaml: {key}{found}: {message[0].lower() + message[1:]}".replace(": :", ":")
 

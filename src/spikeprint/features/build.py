@@ -172,8 +172,9 @@ def _assemble(
     card: dict[str, Any],
 ) -> UnitTable:
     """Add labels, scalars, quality control and the counts of the card."""
-    labels = clean_labels(labels, params.unlabelled_patterns, params.synonyms)
-    classes = _count_classes(labels, card["dataset"])
+    written = labels
+    labels = clean_labels(written, params.unlabelled_patterns, params.synonyms)
+    classes = _count_classes(labels, written, card["dataset"])
     scalars = compute_scalars(evidence)
     reasons = {
         name: rule.fails(scalars[rule.scalar], float(getattr(params, rule.limit))) for name, rule in QC_RULES.items()
@@ -201,12 +202,17 @@ def _assemble(
     return UnitTable(features["waveform"].astype(np.float32), features["isi"], features["acg"], labels, metadata, card)
 
 
-def _count_classes(labels: np.ndarray, dataset: str) -> dict[str, int]:
-    """Units per cell type, alphabetical; exactly one class is an error, none is not."""
+def _count_classes(labels: np.ndarray, written: np.ndarray, dataset: str) -> dict[str, int]:
+    """Units per cell type, alphabetical; exactly one class is an error, none is not.
+
+    ``written`` are the labels before cleaning: the error names those that were taken as unlabelled.
+    """
     names, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
     if len(names) == 1:
+        taken = sorted(set(written[(labels == UNLABELLED) & (written != UNLABELLED)].tolist()))
+        hint = f" (taken as unlabelled by features.unlabelled_patterns: {', '.join(taken)})" if taken else ""
         raise DataError(
-            f"{dataset}: labels hold one class, '{names[0]}' ({counts[0]} units); at least 2 classes are needed: "
+            f"{dataset}: labels hold one class, '{names[0]}' ({counts[0]} units){hint}; at least 2 classes are needed: "
             "label more units, or add the dataset with --label-column none to use it without labels"
         )
     return {str(name): int(count) for name, count in zip(names, counts, strict=True)}

@@ -19,6 +19,10 @@ from ..core.files import atomic_path
 
 MISSING = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>"})
 """Cells (lower case, trimmed) that mean "no value"."""
+DELIMITERS = {";": "semicolons", "\t": "tabs"}
+"""What some programs write between cells instead of commas."""
+QUOTED = 40
+"""At most so many characters of a cell are shown in a message."""
 
 
 def read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -143,6 +147,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
             header = next(reader, [])
             if header in ([], [""]):
                 raise DataError(f"{path}: empty or no header; a header row and one row per unit are needed")
+            _check_delimiter(path, header)
             yield header
             yield from reader
     except FileNotFoundError:
@@ -151,6 +156,21 @@ def _lines(path: Path) -> Iterator[list[str]]:
         raise DataError(f"{path}: not UTF-8 comma-separated text ({error}); save it as CSV UTF-8") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _check_delimiter(path: Path, header: Sequence[str]) -> None:
+    """Raise when the header is one cell that another delimiter than the comma cuts in several."""
+    for mark, name in DELIMITERS.items():
+        if len(header) == 1 and mark in header[0]:
+            raise DataError(
+                f"{path}: cells are separated by {name} ('{shorten(header[0])}'); "
+                "commas are needed: save it as comma-separated CSV with decimal points"
+            )
+
+
+def shorten(text: str) -> str:
+    """Return ``text``, cut to what a one-line message can quote."""
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
 
 
 def _check_shape(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -177,7 +197,7 @@ def _find_fault(path: Path, header: Sequence[str]) -> np.ndarray:
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise DataError(
-            f"{path}: row {row + 1}, column {column + 1}: '{cells[row, column]}' is not a number "
+            f"{path}: row {row + 1}, column {column + 1}: '{shorten(cells[row, column])}' is not a number "
             f"({bad.sum()} such cells in {bad.any(axis=1).sum()} rows); "
             "write a number, or leave the whole row empty where a unit lacks this measurement"
         )

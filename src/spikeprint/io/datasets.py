@@ -24,6 +24,7 @@ from .csvs import (
     read_frame,
     read_numbers,
     require_names,
+    shorten,
     write_numbers,
 )
 
@@ -44,6 +45,10 @@ SOURCE_FILES = (*(m.file for m in MODALITIES.values()), "labels.csv", "celltypes
 CARD_FILE = "representation.json"
 REQUIRED = ("waveform", "isi")
 """Modalities that a ``csv`` folder must hold; the others may be absent."""
+LARGEST = 1e30
+"""No measurement is larger; beyond, sums and squares overflow float32."""
+FEW_LABELS = 10
+"""So many labels that are all different are no cell types."""
 
 _TEXT_COLUMNS = ("unit_id", "cell_type", "flags", "qc_reason")
 _ID_COLUMNS = ("unit_id", "neuron_id")
@@ -65,8 +70,8 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
     Raises
     ------
     DataError
-        A needed file is missing or empty; row counts differ; a cell is not a finite number; a row is empty in part;
-        a histogram is negative; unit ids repeat.
+        A needed file is missing, empty or without a header; row counts differ; a cell is not a finite number up to
+        1e30; a row is empty in part; a histogram is negative; unit ids repeat; 10 labels or more all differ.
     ConfigError
         ``labels.csv`` has no column ``label_column``.
     """
@@ -155,6 +160,7 @@ def _is_index(name: str, column: Sequence[str]) -> bool:
 def _read_modality(path: Path, is_histogram: bool) -> np.ndarray:
     """(n_units, width) float64 without the index column; each row wholly finite or wholly NaN."""
     header, values = read_numbers(path)
+    _check_header(path, header)
     n_dropped = int(header[0] in _INDEX_NAMES and np.array_equal(values[:, 0], np.arange(len(values))))
     values = values[:, n_dropped:]
     if values.shape[1] == 0:
@@ -162,6 +168,7 @@ def _read_modality(path: Path, is_histogram: bool) -> np.ndarray:
     empty = np.isnan(values)
     faults = {
         "infinite; finite numbers are needed": np.isinf(values),
+        f"too large; numbers up to {LARGEST:g} are needed": np.abs(values) > LARGEST,
         "empty though the row is not; fill the row, or empty all of it": empty & ~empty.all(axis=1, keepdims=True),
         "negative; a histogram is never below 0": (values < 0) & is_histogram,
     }
@@ -174,6 +181,32 @@ def _read_modality(path: Path, is_histogram: bool) -> np.ndarray:
                 f"({cells.sum()} such cells in {cells.any(axis=1).sum()} rows)"
             )
     return values
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    """Raise when all names are numbers but not an axis, i.e. evenly spaced up to rounding: a unit stands there."""
+    try:
+        numbers = np.array([float(name) for name in header])
+    except ValueError:
+        return
+    step = (numbers[-1] - numbers[0]) / max(len(numbers) - 1, 1) if np.isfinite(numbers).all() else 0.0
+    away = np.abs(numbers - numbers[0] - step * np.arange(len(numbers)))
+    if len(numbers) > 1 and (step == 0 or not (away < abs(step) / 4).all()):
+        raise DataError(
+            f"{path}: the first row ('{shorten(','.join(header))}') looks like data: the first row must be a header; "
+            "add one, e.g. 0,1,2,..."
+        )
+
+
+def _check_classes(path: Path, names: Sequence[str], name: str, labels: np.ndarray) -> None:
+    """Raise when every label is another one: the column holds ids or numbers, not cell types."""
+    known = labels[labels != UNLABELLED]
+    if len(known) >= FEW_LABELS and len(set(known)) == len(known):
+        others = ", ".join(other for other in names if other != name) or "none"
+        raise DataError(
+            f"{path}: column '{name}' holds {len(known)} labels, all different; cell types are needed: "
+            f"choose another column by --label-column (there are: {others}), or ignore labels: --label-column none"
+        )
 
 
 def _read_labels(folder: Path, column: str | None, n_units: int) -> tuple[Path, np.ndarray | None]:
@@ -195,7 +228,9 @@ def _read_labels(folder: Path, column: str | None, n_units: int) -> tuple[Path, 
     if column is not None and column not in names:
         raise ConfigError(f"{path}: no column '{column}'{suggest(column, names)}; columns: {', '.join(names)}")
     position = keep[-1] if column is None else keep[names.index(column)]
-    return path, _read_texts(path, header, rows, position)
+    labels = _read_texts(path, header, rows, position)
+    _check_classes(path, names, header[position], labels)
+    return path, labels
 
 
 def _read_unit_ids(path: Path) -> tuple[Path, np.ndarray | None]:
