@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,20 @@ from spikeprint.cvae.units import Units
 from support import Project, shrink
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def _forget_tracking_store() -> None:
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(autouse=True)
+def _own_tracking_store() -> Iterator[None]:
+    """MLflow keeps its address in a global and in the environment: no test may leave its own to the next."""
+    _forget_tracking_store()
+    yield
+    _forget_tracking_store()
 
 
 @pytest.fixture(scope="session")

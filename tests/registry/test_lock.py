@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from spikeprint.core.errors import RegistryError
-from spikeprint.registry.lock import dvc_md5, finished_row, read_lock
+from spikeprint.registry.lock import changed_params, dvc_md5, finished_row, flatten, read_lock
 
 
 def test_md5s_are_those_of_dvc(tmp_path, monkeypatch):
@@ -66,3 +66,46 @@ def test_the_key_of_one_row_ignores_the_others(project):
     before = finished_row(stages, "production").key
     stages["train@baseline"]["cmd"] = "other"
     assert finished_row(stages, "production").key == before
+
+
+def edit_params(project, change):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    change(params)
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+EDITS = {
+    "seed": lambda p: p.update(seed=1),
+    "model.beta": lambda p: p["model"].update(beta=0.9),
+    "ablations.production.beta": lambda p: p["ablations"]["production"].update(beta=0.9),
+    "ablations.production.description": lambda p: p["ablations"].update(production={}),
+    "evaluate.heads": lambda p: p["evaluate"].update(heads=["logistic"]),
+    "datasets.right.technology": lambda p: p["datasets"]["right"].update(technology="neuropixels"),
+}
+
+
+@pytest.mark.parametrize("key", EDITS)
+def test_a_key_changed_since_the_row_ran_is_named(project, key):
+    edit_params(project, EDITS[key])
+    assert changed_params(project, finished_row(read_lock(project), "production")) == [key]
+
+
+def test_keys_that_the_row_never_read_may_change(project):
+    edit_params(project, lambda p: (p["register"].update(floor=0.9), p["ablations"]["baseline"].update(beta=0.9)))
+    assert changed_params(project, finished_row(read_lock(project), "production")) == []
+
+
+def test_every_stage_of_the_row_counts(project):
+    stages = read_lock(project)
+    stages["evaluate@production"]["params"] = {"params.yaml": {"seed": 5}}
+    assert changed_params(project, finished_row(stages, "production")) == ["seed"]
+
+
+def test_a_number_may_be_spelled_in_either_yaml_dialect(project):
+    stages = read_lock(project)
+    stages["train@production"]["params"]["params.yaml"]["model"]["learning_rate"] = "2e-3"
+    assert changed_params(project, finished_row(stages, "production")) == []
+
+
+def test_flatten_keeps_lists_whole():
+    assert flatten({"a": {"b": [1, 2]}}) == {"a.b": [1, 2]}

@@ -1,5 +1,6 @@
 import csv
 import json
+import logging
 import os
 
 import mlflow
@@ -8,7 +9,8 @@ import yaml
 
 from spikeprint.core.config import Params
 from spikeprint.core.errors import ConfigError, IncompatibleBundle, RegistryError
-from spikeprint.registry.promote import check_scores, promote, register
+from spikeprint.registry.bundle import bundle_digest, write_bundle
+from spikeprint.registry.promote import NotRegistrable, check_scores, promote, register
 from spikeprint.registry.tracking import connect
 
 NAME = "spikeprint-cvae"
@@ -55,7 +57,6 @@ def test_a_version_belongs_to_the_run_of_its_row(project):
 
 
 def test_version_tags_tell_the_lineage(registered):
-    from spikeprint.registry.bundle import bundle_digest
     from spikeprint.registry.lock import dvc_md5
 
     tags = connect(registered).get_model_version(NAME, "1").tags
@@ -262,3 +263,54 @@ def test_absent_data_says_what_to_do(project):
     os.rename(project / "data" / "canonical", project / "gone")
     with pytest.raises(RegistryError, match=r"waveforms\.csv: missing; run dvc pull"):
         register(project)
+
+
+def test_a_model_trained_without_labels_is_not_registrable(project, make_parts, relock):
+    config, arrays = make_parts()
+    write_bundle(project / "models" / "cvae" / "production", config | {"head": None}, arrays)
+    relock(project)
+    with pytest.raises(NotRegistrable, match="trained without labels"):
+        register(project)
+
+
+def test_a_model_without_scores_is_not_registrable(project, relock):
+    report = {"ablation": "production", "n_units": 24, "datasets": {}, "overall": {}}
+    (project / "reports" / "metrics" / "production.json").write_text(json.dumps(report))
+    relock(project)
+    with pytest.raises(NotRegistrable, match=r"production\.json: no dataset could be scored"):
+        register(project)
+
+
+def test_a_row_older_than_its_parameters_is_refused(project):
+    edit_params(project, "model", beta=0.9, epochs=3)
+    with pytest.raises(
+        RegistryError, match=r"params\.yaml has changed since .*\(model\.beta, model\.epochs\); run spikeprint run"
+    ):
+        register(project)
+
+
+def test_a_holder_of_staging_that_would_not_pass_now_is_told(registered):
+    edit_params(registered, "register", floor=0.9)
+    found = register(registered).describe()
+    assert found.endswith("holds @staging from before, would not pass now: balanced accuracy: 0.750 found, 0.9 needed")
+
+
+def test_a_new_store_says_what_the_ledger_remembers(registered, template, tmp_path, monkeypatch, caplog):
+    promote(registered, "production")
+    at = ledger(registered)[-1]["at"]
+    other = tmp_path / "other.db"  # MLflow keeps the old file open, so removing it here would change nothing
+    other.write_bytes((template / "mlflow.db").read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
+    with caplog.at_level(logging.WARNING):
+        register(registered)
+    sha = bundle_digest(registered / "models" / "cvae" / "production")[:12]
+    (told,) = [r.getMessage() for r in caplog.records if r.name == "spikeprint.registry.promote"]
+    assert "tells of 2: version numbers restart at 1" in told
+    assert f"@production was bundle {sha} (version 1 of {at}, " in told
+    assert "must be promoted again" in told
+
+
+def test_a_first_registration_has_nothing_to_remember(project, caplog):
+    with caplog.at_level(logging.WARNING):
+        register(project)
+    assert not [r for r in caplog.records if r.name == "spikeprint.registry.promote"]

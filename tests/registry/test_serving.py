@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from spikeprint.core.types import MODALITIES
+from spikeprint.features.transforms import normalise
 from spikeprint.registry.bundle import open_bundle
-from spikeprint.registry.serving import LENGTHS, find_problem
+from spikeprint.registry.serving import LENGTHS, find_problem, find_unknown
 from spikeprint.registry.tracking import connect
 
 
@@ -103,9 +104,26 @@ def test_origin_changes_the_answer(client, registered_template, complete):
     np.testing.assert_allclose([row["embedding"] for row in found["predictions"]], expected, rtol=1e-6)
 
 
-def test_an_unknown_origin_is_neutral(client, complete):
-    told = post(client, {**as_inputs(complete), "params": {"dataset": "somewhere else"}})
+def test_an_empty_origin_is_neutral(client, complete):
+    told = post(client, {**as_inputs(complete), "params": {"dataset": "", "technology": ""}})
     assert told.json() == post(client, as_inputs(complete)).json()
+
+
+UNKNOWN = {
+    "technology": "unknown technology 'nope'; known: neuropixels, tetrode; leave it empty for the neutral condition",
+    "dataset": "unknown dataset 'nope'; known: left, right; leave it empty for the neutral condition",
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_an_unknown_origin_is_refused_with_the_known_ones(client, complete, name):
+    response = post(client, {**as_inputs(complete), "params": {name: "nope"}})
+    assert response.status_code == 400
+    assert UNKNOWN[name] in reason(response)
+
+
+def test_what_the_model_is_not_told_makes_no_difference():
+    assert find_unknown({"dataset": "any", "technology": ""}, {"technology": ["tetrode"]}) is None
 
 
 def spoil(name, row, column, value):
@@ -130,10 +148,19 @@ def test_a_bad_row_is_named_at_the_end_of_the_message(client, complete, expected
     assert expected in reason(response)
 
 
-@pytest.mark.parametrize("nothing", [np.nan, 0.0])
-def test_a_unit_without_any_modality_is_refused(client, complete, nothing):
-    for values in complete.values():
-        values[1] = nothing
+CENTRE_ONLY = np.eye(1, 201, 100)[0] * 7
+NOTHING = {
+    "all missing": {"waveform": np.nan, "isi": np.nan, "acg": np.nan},
+    "all zero": {"waveform": 0.0, "isi": 0.0, "acg": 0.0},
+    "counts in the centre of the ACG only": {"waveform": np.nan, "isi": 0.0, "acg": CENTRE_ONLY},
+    "a flat waveform only": {"waveform": 3.0, "isi": np.nan, "acg": np.nan},
+}
+
+
+@pytest.mark.parametrize("what", NOTHING)
+def test_a_unit_without_usable_modality_is_refused(client, complete, what):
+    for name, values in NOTHING[what].items():
+        complete[name][1] = values
     response = post(client, as_inputs(complete))
     assert response.status_code == 400
     assert "rows [1] have no modality with content" in reason(response)
@@ -191,4 +218,4 @@ def test_lengths_are_those_of_the_canonical_modalities():
 
 
 def test_usable_units_have_no_problem(request_units):
-    assert find_problem(request_units) is None
+    assert find_problem(request_units, normalise) is None

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from spikeprint.core.errors import RegistryError
-from spikeprint.registry.tracking import connect, find_run, flatten, git_commit, sync
+from spikeprint.registry.tracking import connect, find_run, git_commit, sync
 
 
 def run_of(project: Path, name: str):
@@ -198,6 +198,13 @@ def test_a_store_that_cannot_be_opened_is_told_in_one_line(project, monkeypatch)
     assert "\n" not in str(error.value)
 
 
+def test_a_damaged_database_is_told_in_one_line(project):
+    (project / "mlflow.db").write_bytes(b"no database at all" * 300)
+    with pytest.raises(RegistryError, match=r"mlflow\.db: the database cannot be used .*not a database") as error:
+        sync(project)
+    assert "\n" not in str(error.value)
+
+
 def test_two_processes_may_create_the_store_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=connect, args=(tmp_path,)) for _ in range(2)]
@@ -226,7 +233,3 @@ def test_commit_is_dirty_when_code_changed_and_not_when_results_did(tmp_path):
     (tmp_path / "params.yaml").write_text("b")
     assert len(clean) == 40
     assert git_commit(tmp_path) == f"{clean}-dirty"
-
-
-def test_flatten_keeps_lists_whole():
-    assert flatten({"a": {"b": [1, 2]}}) == {"a.b": [1, 2]}

@@ -1,7 +1,8 @@
 """Rebuild what is stale, then bring MLflow up to date.
 
 Runs `dvc repro` (only what a change touches), `spikeprint sync` (runs in MLflow) and `spikeprint register` (a new model
-version if the model changed). With stages named, only those and what they need are rebuilt and nothing is registered.
+version if the model changed; without labels there is nothing to register). With stages named, only those and what they
+need are rebuilt and nothing is registered.
 """
 
 import argparse
@@ -34,13 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise ModelError(
             f"dvc repro stopped with exit code {code}; the stage's own message is above. Mend it, run again"
         )
-    from ..registry.promote import register
+    from ..registry.promote import NotRegistrable, register
     from ..registry.tracking import sync
 
     new = sync(root)
     print(f"MLflow: {len(new)} new run{'s' if len(new) != 1 else ''}; compare them with `make ui`")
     if not arguments.stages:
-        print(register(root).describe())
+        try:
+            print(register(root).describe())
+        except NotRegistrable as reason:  # embeddings and report are what such data give: the run is whole
+            print(f"not registered: {reason}")
         print(f"report: {root / 'reports' / 'summary.md'}")
     print(f"done in {time.perf_counter() - started:.0f} s")
     return 0

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import socket
 import sys
 
+from ..core.errors import ConfigError
 from ..core.files import find_root
 from .run import environment
 
@@ -18,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Become MLflow's scoring server, once the version is known to exist."""
+    """Become MLflow's scoring server, once the version is known to exist and the port to be free."""
     from ..core.config import Params
     from ..registry.tracking import connect, store_errors, tracking_uri
     from ..registry.versions import resolve_version
@@ -27,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     uri = arguments.model or f"models:/{Params.load(root / 'params.yaml').register_.model_name}@production"
     with store_errors(f"model '{uri}'"):
         version = resolve_version(connect(root), uri)
+    check_address(arguments.host, arguments.port)
     print(f"serving {version.name} version {version.version} on http://{arguments.host}:{arguments.port}", flush=True)
     variables = {
         "MLFLOW_TRACKING_URI": tracking_uri(root),
@@ -36,3 +39,17 @@ def run(arguments: argparse.Namespace) -> int:
     where = ["--host", arguments.host, "--port", str(arguments.port), "--env-manager", "local"]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri, *where]
     os.execve(sys.executable, command, environment() | variables)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise ConfigError unless a server can listen there; MLflow would say so in a trace, after starting."""
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"--port {port}: a number from 1 to 65535 is needed")
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address, family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # without the address, which stands before it
+        raise ConfigError(
+            f"--host {host} --port {port}: cannot listen there ({reason}); give another --port or --host"
+        ) from None

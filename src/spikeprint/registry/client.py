@@ -37,12 +37,14 @@ class RemotePredictor:
     def predict(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> Prediction:
         """Return embedding, label, confidence and probabilities; parameters as in ``Predictor.predict``.
 
+        ``origin`` is sent as given: the server, which has the vocabulary, refuses words that its model does not know.
+
         Raises
         ------
         RegistryError
             No server answers at the address.
         ModelError
-            The server refuses the units; the message is the server's reason.
+            The server refuses the units or their origin; the message is the server's reason.
         """
         answers = [answer for batch in _batches(inputs) for answer in self._ask(batch, origin)]
         return Prediction(

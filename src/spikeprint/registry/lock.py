@@ -101,9 +101,45 @@ def finished_row(stages: Mapping[str, Entry], ablation: str) -> FinishedRow | No
     return FinishedRow(ablation, entries) if entries else None
 
 
+def changed_params(root: Path, row: FinishedRow) -> list[str]:
+    """Return the keys of ``params.yaml``, dotted and sorted, whose value is not the one that a stage of ``row`` read.
+
+    A number that one YAML dialect reads as text (``1e-3``) equals that number: DVC and PyYAML differ there.
+    """
+    now = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    changed: set[str] = set()
+    for entry in row.entries.values():
+        for key, then in entry.get("params", {}).get("params.yaml", {}).items():
+            value = now
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            old, new = flatten({key: then}), flatten({key: value})
+            changed |= {leaf for leaf in old.keys() | new.keys() if not _same(old.get(leaf), new.get(leaf))}
+    return sorted(changed)
+
+
+def _same(old: Any, new: Any) -> bool:
+    try:
+        return old == new or float(old) == float(new)
+    except (TypeError, ValueError):
+        return False
+
+
 def hashes(entry: Entry, kind: str) -> dict[str, str]:
     """Return path -> MD5 of the ``deps`` or ``outs`` of a lock entry."""
     return {item["path"]: item["md5"] for item in entry.get(kind, ()) if "md5" in item}
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings under dotted keys.
+
+    >>> flatten({"knn": {"balanced_accuracy": {"mean": 0.5}}, "n": 3})
+    {'knn.balanced_accuracy.mean': 0.5, 'n': 3}
+    """
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
 
 
 def dvc_md5(path: Path) -> str:

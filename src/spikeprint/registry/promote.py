@@ -1,17 +1,14 @@
 """Registration and promotion. Enters: an evaluated ablation row. Leaves: a model version, gates, aliases, a ledger.
 
-An alias (``staging``, ``production``) points to one version and forgets where it pointed before;
-``reports/promotions.csv``, which git keeps, remembers.
+An alias (``staging``, ``production``) points to one version; every move of one is a line in the ledger.
 """
 
-import csv
-import io
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,23 +17,27 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ..core.config import Params
 from ..core.errors import ConfigError, RegistryError
-from ..core.files import read_json, write_text
+from ..core.files import read_json
 from ..core.types import MODALITIES
 from .bundle import bundle_digest, open_bundle
-from .lock import DATA, FinishedRow, dvc_md5, finished_row, read_lock
-from .tracking import connect, find_run, flatten, store_errors, store_lock, sync, user_name
+from .ledger import append_move, describe_loss, read_moves
+from .lock import DATA, FinishedRow, changed_params, dvc_md5, finished_row, flatten, read_lock
+from .tracking import connect, find_run, store_errors, store_lock, sync, user_name
 from .versions import create_version, find_version, holder, resolve_version
+
+LOGGER = logging.getLogger(__name__)
 
 ALIASES = ("staging", "production")
 """In the order a version passes them."""
-
-LEDGER = ("at", "by", "model", "version", "alias", "previous", "bundle_sha256", "data_md5", "git_commit", "gates")
-"""Columns of ``reports/promotions.csv``."""
 
 STAGED_TAG = "promoted.staging.at"
 """Version tag: it has held @staging."""
 
 EXAMPLE_LINES = 100
+
+
+class NotRegistrable(RegistryError):
+    """The pipeline ran as it should, but what it made cannot classify or has no scores."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,19 @@ class Registration:
     def describe(self) -> str:
         """Return one line for people."""
         state = "new" if self.is_new else "registered before"
-        passed = all(gate.passed for gate in self.gates)
-        refusal = "passes, but @staging was given to another version" if passed else "refused for @staging"
-        verdict = "holds @staging" if self.is_staging else refusal
-        return f"{self.name} version {self.version} ({state}) {verdict}: {'; '.join(map(str, self.gates))}"
+        failed = [gate for gate in self.gates if not gate.passed]
+        verdict = VERDICTS[self.is_staging, not failed]
+        shown = failed if self.is_staging and failed else self.gates
+        return f"{self.name} version {self.version} ({state}) {verdict}: {'; '.join(map(str, shown))}"
+
+
+VERDICTS = {
+    (True, True): "holds @staging",
+    (True, False): "holds @staging from before, would not pass now",
+    (False, True): "passes, but @staging was given to another version",
+    (False, False): "refused for @staging",
+}
+"""(Holds ``@staging``, passes every gate of today) -> what to say."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +107,10 @@ def register(root: Path) -> Registration:
 
     Raises
     ------
+    NotRegistrable
+        The model was trained without labels or no dataset could be scored.
     RegistryError
-        The row was not trained or evaluated, or its files are not those of ``dvc.lock``.
+        The row was not trained or evaluated, its files are not those of ``dvc.lock``, or ``params.yaml`` has changed.
     IncompatibleBundle
         The bundle is damaged.
     """
@@ -120,6 +132,8 @@ def register(root: Path) -> Registration:
         version = find_version(client, name, identity)
         is_new = version is None
         if version is None:
+            if not client.search_model_versions(f"name = '{name}'") and (loss := describe_loss(read_moves(root, name))):
+                LOGGER.warning("%s: %s", name, loss)
             tags = {
                 **identity,
                 "data_md5": row.data_md5,
@@ -199,19 +213,27 @@ def check_scores(scores: Mapping[str, float], params: Params) -> list[GateResult
 
 
 def _candidate(root: Path, ablation: str) -> tuple[FinishedRow, dict[str, float]]:
-    """Return the lock entries and overall scores of a row whose bundle is the one in the lock and can classify."""
+    """Return the lock entries and overall scores of a row whose bundle is up to date, in the lock, and can classify."""
     row = finished_row(read_lock(root), ablation)
     if row is None or not row.is_evaluated:
         raise RegistryError(f"{ablation}: no finished evaluate@{ablation} in dvc.lock; run spikeprint run")
+    if changed := changed_params(root, row):
+        keys = ", ".join(changed)
+        raise RegistryError(f"{ablation}: params.yaml has changed since it was trained ({keys}); run spikeprint run")
     bundle, metrics = f"models/cvae/{ablation}", f"reports/metrics/{ablation}.json"
     for path in (bundle, metrics):
         if (found := dvc_md5(root / path)) != row.outs.get(path):
             state = "is not the one in dvc.lock" if found else "is missing"
             raise RegistryError(f"{path}: {state}; run dvc pull or spikeprint run")
     if not open_bundle(root / bundle).classes:
-        raise RegistryError(f"{bundle}: trained without labels, it cannot classify; give a dataset labels")
-    scores = flatten({"overall": read_json(root / metrics)["overall"]})
-    return row, {key: float(value) for key, value in scores.items() if value is not None}
+        raise NotRegistrable(f"{bundle}: trained without labels, it cannot classify; give a dataset labels")
+    leaves = flatten({"overall": read_json(root / metrics)["overall"]})
+    scores = {key: float(value) for key, value in leaves.items() if value is not None}
+    if not scores:
+        raise NotRegistrable(
+            f"{metrics}: no dataset could be scored; two classes with enough labelled units are needed"
+        )
+    return row, scores
 
 
 def _example(root: Path, params: Params) -> dict[str, np.ndarray]:
@@ -244,7 +266,7 @@ def _set_alias(client: MlflowClient, root: Path, plan: Promotion) -> None:
     for key, value in {**stamp, "gates": evidence}.items():
         client.set_model_version_tag(plan.name, plan.version, f"promoted.{plan.alias}.{key}", value)
     client.set_registered_model_alias(plan.name, plan.alias, plan.version)
-    line: dict[str, Any] = {
+    line = {
         **stamp,
         "model": plan.name,
         "version": plan.version,
@@ -255,12 +277,4 @@ def _set_alias(client: MlflowClient, root: Path, plan: Promotion) -> None:
         "git_commit": version.tags.get("git.commit", ""),
         "gates": "; ".join(str(gate) for gate in plan.gates),
     }
-    _append(root / "reports" / "promotions.csv", line)
-
-
-def _append(path: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to the ledger, header first; the file is replaced as a whole and never half written."""
-    before = path.read_text(encoding="utf-8") if path.is_file() else ",".join(LEDGER) + "\n"
-    text = io.StringIO()
-    csv.DictWriter(text, LEDGER, lineterminator="\n").writerow(line)
-    write_text(path, before + text.getvalue())
+    append_move(root, line)

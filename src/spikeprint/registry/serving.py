@@ -5,7 +5,8 @@ mlflow, numpy, pandas, torch and what the bundle beside it holds.
 """
 
 import runpy
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ LOWEST = {"waveform": -np.inf, "isi": 0.0, "acg": 0.0}
 """Modality -> least possible value: histograms count."""
 
 ORIGIN = ("dataset", "technology")
-"""Optional parameters of a request; empty or unknown = the model's neutral condition."""
+"""Optional parameters of a request; empty = the model's neutral condition, a word it does not know is refused."""
 
 LARGEST = 1e30
 """Larger numbers overflow in the network's single precision; no amplitude or count comes near."""
@@ -44,6 +45,8 @@ class UnitModel(PythonModel):
         torch.set_num_threads(1)
         bundle = Path(context.artifacts["bundle"])
         self.predictor = runpy.run_path(str(bundle / "loader.py"))["load_predictor"](bundle)
+        # the very function the predictor calls: what it would treat as missing is what is refused here
+        self.normalise = sys.modules[type(self.predictor).__module__].normalise
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -63,14 +66,15 @@ class UnitModel(PythonModel):
         Raises
         ------
         MlflowException
-            A row that cannot be used; becomes HTTP 400 with the reason at the end of the message.
+            A row or word that cannot be used; becomes HTTP 400 with the reason at the end of the message.
         """
         if not len(model_input["waveform"]):
             raise MlflowException.invalid_parameter_value("no units given; at least one row is needed")
         inputs = {name: np.stack([*model_input[name]]).astype(np.float64) for name in LENGTHS}
-        if problem := find_problem(inputs):
+        origin = {name: (params or {}).get(name, "") for name in ORIGIN}
+        if problem := find_unknown(origin, self.predictor.vocabulary) or find_problem(inputs, self.normalise):
             raise MlflowException.invalid_parameter_value(problem)
-        answer = self.predictor.predict(inputs, {name: (params or {}).get(name, "") for name in ORIGIN})
+        answer = self.predictor.predict(inputs, origin)
         return pd.DataFrame(
             {
                 "label": answer.labels,
@@ -83,12 +87,30 @@ class UnitModel(PythonModel):
         )
 
 
-def find_problem(inputs: Mapping[str, np.ndarray]) -> str | None:
+def find_unknown(origin: Mapping[str, str], vocabulary: Mapping[str, list[str]]) -> str | None:
+    """Say in one line which word about the units' origin the model was not trained with, or return None.
+
+    Parameters
+    ----------
+    origin : ``dataset`` and ``technology``, ``""`` = neutral
+    vocabulary : condition -> known words; what the model is not told about has no entry and makes no difference
+    """
+    for name, word in origin.items():
+        if word and word not in (known := vocabulary.get(name, [word])):
+            return f"unknown {name} '{word}'; known: {', '.join(known)}; leave it empty for the neutral condition"
+    return None
+
+
+def find_problem(
+    inputs: Mapping[str, np.ndarray],
+    normalise: Callable[[Mapping[str, np.ndarray]], tuple[dict[str, np.ndarray], np.ndarray]],
+) -> str | None:
     """Say in one line why units cannot be scored, or return None.
 
     Parameters
     ----------
     inputs : modality name -> (n_units, length) float64
+    normalise : the model's own; its second result, (n_units, n_modalities) bool, marks what carries information
     """
     n_units = {name: len(values) for name, values in inputs.items()}
     if len(set(n_units.values())) > 1:
@@ -103,8 +125,8 @@ def find_problem(inputs: Mapping[str, np.ndarray]) -> str | None:
         for reason, rows in faults.items():
             if rows.any():
                 return f"{name}: rows {_first(rows)} {reason}"
-    filled = [v.max(axis=1) > (v.min(axis=1) if LOWEST[name] < 0 else 0) for name, v in inputs.items()]  # NaN: False
-    nothing = ~np.any(filled, axis=0)
+    _, present = normalise(inputs)
+    nothing = present.sum(axis=1) == 0
     return f"rows {_first(nothing)} have no modality with content; at least one is needed" if nothing.any() else None
 
 

@@ -23,11 +23,12 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.config import Params
 from ..core.errors import RegistryError
 from ..core.files import read_json
-from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, hashes, read_lock
+from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
 
 LOGGER = logging.getLogger(__name__)
 
@@ -80,11 +81,17 @@ def tracking_uri(root: Path) -> str:
 
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into a RegistryError of one line that starts with ``what``."""
+    """Turn errors of MLflow and of its database into a RegistryError of one line that starts with ``what``."""
     try:
         yield
     except MlflowException as error:
         raise RegistryError(f"{what}: {' '.join(str(error).split())}") from None
+    except SQLAlchemyError as error:
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())  # orig: the database's own words
+        raise RegistryError(
+            f"{what}: the database cannot be used ({reason}); restore it, or move it away: "
+            "spikeprint run makes a new one and its runs again, aliases must be promoted again"
+        ) from None
 
 
 @contextmanager
@@ -153,18 +160,6 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested mappings under dotted keys.
-
-    >>> flatten({"knn": {"balanced_accuracy": {"mean": 0.5}}, "n": 3})
-    {'knn.balanced_accuracy.mean': 0.5, 'n': 3}
-    """
-    leaves: dict[str, Any] = {}
-    for key, value in tree.items():
-        leaves |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return leaves
 
 
 def _git(root: Path, *words: str) -> str:
