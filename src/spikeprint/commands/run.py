@@ -56,6 +56,6 @@ def dvc(*words: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for stages: this Python first on the path, no usage reports, one thread team."""
+    """Return the environment for stages: this Python first on the path, no usage reports."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
