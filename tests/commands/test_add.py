@@ -14,7 +14,7 @@ import pytest
 from spikeprint.commands import add, remove
 from spikeprint.core.config import Params
 from spikeprint.core.errors import SpikeprintError
-from spikeprint.core.types import Sorting
+from spikeprint.core.types import Sorting, Templates
 from spikeprint.io.datasets import write_sorting
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -171,12 +171,13 @@ def test_spike_trains_are_added_too(project: Path, tmp_path: Path) -> None:
     trains = [np.sort(rng.integers(0, 20_000 * 60, 200)) for _ in range(n)]
     sorting = Sorting(
         unit_ids=np.array(list("abcd")),
-        spike_samples=np.concatenate(trains),
+        spike_times=np.concatenate(trains),
         offsets=np.arange(n + 1) * 200,
-        templates=rng.normal(size=(n, 60, 3)).astype(np.float32),
-        channel_positions_um=np.arange(6.0).reshape(3, 2),
-        sampling_frequency_hz=20_000.0,
-        duration_s=60.0,
+        templates=Templates(
+            rng.normal(size=(n, 60, 3)).astype(np.float32), 20_000.0, positions_um=np.arange(6.0).reshape(3, 2)
+        ),
+        time_rate_hz=20_000.0,
+        duration_s=np.full(n, 60.0),
         labels=np.array(["PV", "PV", "SOM", ""]),
     )
     write_sorting(tmp_path / "trains", sorting)

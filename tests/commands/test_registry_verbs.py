@@ -17,7 +17,7 @@ import yaml
 
 from spikeprint.cli import main
 from spikeprint.core.config import Params
-from spikeprint.core.types import Sorting
+from spikeprint.core.types import Sorting, Templates
 from spikeprint.features.build import build_from_table
 from spikeprint.io.datasets import read_canonical, read_source_table, write_sorting
 from spikeprint.registry.bundle import open_bundle
@@ -69,12 +69,11 @@ def recording(tmp_path):
     templates[2] = 0
     sorting = Sorting(
         unit_ids=np.array(["a", "b", "c"]),
-        spike_samples=np.concatenate(trains).astype(np.int64),
+        spike_times=np.concatenate(trains).astype(np.int64),
         offsets=np.array([0, 400, 1300, 1300]),
-        templates=templates,
-        channel_positions_um=np.arange(8.0).reshape(4, 2),
-        sampling_frequency_hz=30_000.0,
-        duration_s=10.0,
+        templates=Templates(templates, 30_000.0, positions_um=np.arange(8.0).reshape(4, 2)),
+        time_rate_hz=30_000.0,
+        duration_s=np.full(3, 10.0),
         labels=np.array(["PV", "PV", "PV"]),
     )
     write_sorting(tmp_path / "recording", sorting)

@@ -7,7 +7,7 @@ import pytest
 
 from spikeprint.core.config import FeatureParams
 from spikeprint.core.errors import DataError
-from spikeprint.core.types import Sorting, SourceTable, UnitTable
+from spikeprint.core.types import Sorting, SourceTable, Templates, UnitTable
 from spikeprint.features.build import build_from_sorting, build_from_table
 
 PARAMS = FeatureParams(
@@ -36,12 +36,11 @@ def make_sorting(trains: list[np.ndarray], labels: list[str], templates: np.ndar
         templates = np.tile(SPIKE[None, :, None], (n, 1, 2)) * np.array([1.0, 0.4])
     return Sorting(
         unit_ids=np.array([f"u{i}" for i in range(n)]),
-        spike_samples=np.concatenate(trains),
+        spike_times=np.concatenate(trains),
         offsets=np.concatenate([[0], np.cumsum([len(train) for train in trains])]),
-        templates=templates.astype(np.float32),
-        channel_positions_um=np.zeros((2, 2)),
-        sampling_frequency_hz=FS_HZ,
-        duration_s=DURATION_S,
+        templates=Templates(templates.astype(np.float32), FS_HZ, positions_um=np.zeros((2, 2))),
+        time_rate_hz=FS_HZ,
+        duration_s=np.full(n, DURATION_S),
         labels=np.array(labels),
     )
 

@@ -74,14 +74,14 @@ def test_every_waveform_is_whole_with_its_trough_at_20(session: tuple[SessionPar
 
 def test_an_equal_seed_gives_an_equal_session() -> None:
     first, second = (simulate_session("a", SMALL, 1.0, 3) for _ in range(2))
-    assert np.array_equal(first.spike_samples, second.spike_samples)
-    assert np.array_equal(first.templates, second.templates)
+    assert np.array_equal(first.spike_times, second.spike_times)
+    assert np.array_equal(first.templates.values, second.templates.values)
 
 
 @pytest.mark.parametrize(("name", "seed"), [("b", 3), ("a", 4)])
 def test_another_name_or_seed_gives_another_session(name: str, seed: int) -> None:
     first, second = simulate_session("a", SMALL, 1.0, 3), simulate_session(name, SMALL, 1.0, seed)
-    assert not np.array_equal(first.templates, second.templates)
+    assert not np.array_equal(first.templates.values, second.templates.values)
 
 
 def test_row_order_does_not_give_the_class_away() -> None:
@@ -92,7 +92,7 @@ def test_row_order_does_not_give_the_class_away() -> None:
 def test_trains_are_sorted_unique_and_inside_the_session() -> None:
     sorting = simulate_session("a", SMALL, 1.0, 0)
     for start, stop in zip(sorting.offsets[:-1], sorting.offsets[1:], strict=True):
-        train = sorting.spike_samples[start:stop]
+        train = sorting.spike_times[start:stop]
         assert (np.diff(train) > 0).all()
         assert ((train >= 0) & (train < 120 * 20_000)).all()
 
@@ -100,8 +100,8 @@ def test_trains_are_sorted_unique_and_inside_the_session() -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_templates_fall_off_over_the_probe(layout: str) -> None:
     sorting = simulate_session("a", SMALL.model_copy(update={"layout": layout}), 1.0, 0)
-    spread = np.sort(np.ptp(sorting.templates, axis=1), axis=1)
-    assert sorting.templates.shape[2] == len(LAYOUTS[layout].positions_um)
+    spread = np.sort(np.ptp(sorting.templates.values, axis=1), axis=1)
+    assert sorting.templates.values.shape[2] == len(LAYOUTS[layout].positions_um)
     assert (np.median(spread[:, 0]) < 0.6 * np.median(spread[:, -1])).all()
 
 

@@ -96,8 +96,9 @@ def _check_raw(folder: Path, kind: str, label_column: str | None) -> dict[str, A
     labels = try_features(raw, folder, name, row, params.features).labels
     taken = {"taken_as_unlabelled": count_unlabelled(raw.labels, labels)}
     if isinstance(raw, Sorting):
-        result = _summary(labels, {"template": raw.templates.reshape(len(raw.templates), -1)})
-        return {**result, **taken, "n_spikes": len(raw.spike_samples), "duration_s": raw.duration_s}
+        shapes = {} if raw.templates is None else {"template": raw.templates.values.reshape(len(labels), -1)}
+        duration_s = float(raw.duration_s.max())
+        return {**_summary(labels, shapes), **taken, "n_spikes": len(raw.spike_times), "duration_s": duration_s}
     result = _summary(labels, raw.arrays)
     return {**result, **taken, "warnings": [*_warn(raw.arrays), *result["warnings"]]}
 

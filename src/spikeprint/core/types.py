@@ -1,7 +1,7 @@
 """The field's words as types. Enters: arrays. Leaves: frozen records whose shapes have been checked."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,39 +33,98 @@ MODALITIES: dict[str, Modality] = {
 
 
 @dataclass(frozen=True)
+class Templates:
+    """Mean waveforms of units.
+
+    Attributes
+    ----------
+    values : (n_units, n_samples, n_channels) float32; a channel that a unit lacks is NaN, a missing template all NaN
+    sampling_frequency_hz : float
+    unit : "uV", or "au" where the gain is not known
+    positions_um : (n_channels, 2), or (n_units, n_channels, 2) where units have channels of their own; None = unknown
+    """
+
+    values: np.ndarray
+    sampling_frequency_hz: float
+    unit: Literal["uV", "au"] = "uV"
+    positions_um: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3:
+            raise DataError(f"Templates: {self.values.shape}; (n_units, n_samples, n_channels) is needed")
+        if not (np.isfinite(self.sampling_frequency_hz) and self.sampling_frequency_hz > 0):
+            raise DataError(f"Templates: sampling frequency {self.sampling_frequency_hz} Hz; a positive one is needed")
+        n_units, _, n_channels = self.values.shape
+        if self.positions_um is not None and self.positions_um.shape not in (
+            (n_channels, 2),
+            (n_units, n_channels, 2),
+        ):
+            raise DataError(f"Templates: templates {self.values.shape}, positions {self.positions_um.shape}")
+
+
+@dataclass(frozen=True)
 class Sorting:
-    """Spike trains and templates of one recording.
+    """Spike trains of one session and what its source knows of the units, as held there: nothing is cleaned yet.
+
+    Several segments, and the observed intervals of a recording with gaps, stand one after another on one clock that
+    runs only while the unit was observed; ``segment`` tells them apart, and no interval is counted across its steps.
 
     Attributes
     ----------
     unit_ids : (n_units,) str
-    spike_samples : (n_spikes,) int64, all trains one after another, each sorted
-    offsets : (n_units + 1,) int64, unit i owns ``spike_samples[offsets[i]:offsets[i + 1]]``
-    templates : (n_units, n_samples, n_channels) float32, µV
-    channel_positions_um : (n_channels, 2) float64
-    sampling_frequency_hz, duration_s : float
+    spike_times : (n_spikes,) integer samples or float seconds, unit after unit
+    offsets : (n_units + 1,) int64, unit i owns ``spike_times[offsets[i]:offsets[i + 1]]``
+    time_rate_hz : rate of which the times are samples; 1.0 = they are seconds
+    duration_s : (n_units,) float64, how long each unit was observed
     labels : (n_units,) str, ``""`` where unknown
+    templates : None where the source has no waveforms
+    segment : (n_spikes,) int64, None = one segment without gaps
+    amplitudes_uv, depths_um : (n_spikes,) float32, size and depth of each spike, None = unknown
+    noise_uv : (n_units,) float64, noise (MAD x 1.4826) of the peak channel, None = unknown
+    session_id : name of the session among several of one dataset, ``""`` for the only one
+    extra : name -> (n_units,) further columns of the source, kept in the metadata as ``source_<name>``
     """
 
     unit_ids: np.ndarray
-    spike_samples: np.ndarray
+    spike_times: np.ndarray
     offsets: np.ndarray
-    templates: np.ndarray
-    channel_positions_um: np.ndarray
-    sampling_frequency_hz: float
-    duration_s: float
+    time_rate_hz: float
+    duration_s: np.ndarray
     labels: np.ndarray
+    templates: Templates | None = None
+    segment: np.ndarray | None = None
+    amplitudes_uv: np.ndarray | None = None
+    depths_um: np.ndarray | None = None
+    noise_uv: np.ndarray | None = None
+    session_id: str = ""
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        n = len(self.unit_ids)
-        if len(self.offsets) != n + 1 or int(self.offsets[-1]) != len(self.spike_samples):
-            raise DataError(f"Sorting: {n} units, {len(self.spike_samples)} spikes, but offsets {self.offsets.shape}")
-        if self.templates.ndim != 3 or len(self.templates) != n or len(self.labels) != n:
-            raise DataError(f"Sorting: {n} units, but templates {self.templates.shape}, labels {len(self.labels)}")
-        if self.templates.shape[2] != len(self.channel_positions_um):
-            raise DataError(f"Sorting: templates {self.templates.shape}, positions {self.channel_positions_um.shape}")
-        if not (np.isfinite(self.sampling_frequency_hz) and self.sampling_frequency_hz > 0 and self.duration_s > 0):
-            raise DataError(f"Sorting: sampling frequency {self.sampling_frequency_hz} Hz over {self.duration_s} s")
+        n_units, n_spikes = len(self.unit_ids), len(self.spike_times)
+        offsets = self.offsets
+        if (
+            len(offsets) != n_units + 1
+            or offsets[0] != 0
+            or int(offsets[-1]) != n_spikes
+            or (np.diff(offsets) < 0).any()
+        ):
+            raise DataError(f"Sorting: {n_units} units, {n_spikes} spikes, but offsets {offsets.shape}")
+        of_units = {"duration_s": self.duration_s, "labels": self.labels, "noise_uv": self.noise_uv, **self.extra}
+        of_units["templates"] = None if self.templates is None else self.templates.values
+        of_spikes = {"segment": self.segment, "amplitudes_uv": self.amplitudes_uv, "depths_um": self.depths_um}
+        for n, what, columns in ((n_units, "units", of_units), (n_spikes, "spikes", of_spikes)):
+            for name, values in columns.items():
+                if values is not None and len(values) != n:
+                    raise DataError(f"Sorting: {n} {what}, but {name} {np.shape(values)}")
+        if not (np.isfinite(self.time_rate_hz) and self.time_rate_hz > 0):
+            raise DataError(f"Sorting: sampling frequency {self.time_rate_hz} Hz; a positive number is needed")
+        if not (self.duration_s > 0).all():
+            raise DataError(f"Sorting: duration {np.min(self.duration_s)} s; positive numbers are needed")
+
+    @property
+    def n_spikes(self) -> np.ndarray:
+        """(n_units,) int64, as the source holds them"""
+        return np.diff(self.offsets)
 
 
 @dataclass(frozen=True)

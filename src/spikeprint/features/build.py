@@ -55,13 +55,17 @@ def build_from_sorting(sorting: Sorting, params: FeatureParams, card: dict[str, 
     DataError
         Times that cannot be spike times, or labels of exactly one class.
     """
-    fs_hz = sorting.sampling_frequency_hz
     try:
-        trains = clean_trains(sorting.spike_samples, sorting.offsets, fs_hz, sorting.duration_s)
+        trains = clean_trains(
+            sorting.spike_times, sorting.offsets, sorting.time_rate_hz, float(sorting.duration_s.max())
+        )
     except DataError as error:
         raise DataError(f"{card['dataset']}: {error}") from None
     isi, acg = compute_isi_acg(trains.ticks, trains.offsets)
-    aligned = align_waveforms(sorting.templates, fs_hz, params.min_waveform_coverage)
+    templates = sorting.templates
+    if templates is None:
+        raise DataError(f"{card['dataset']}: no templates")
+    aligned = align_waveforms(templates.values, templates.sampling_frequency_hz, params.min_waveform_coverage)
     waveform = aligned.waveform.astype(np.float64)
     n_units = len(waveform)
     evidence = Evidence(
@@ -82,7 +86,7 @@ def build_from_sorting(sorting: Sorting, params: FeatureParams, card: dict[str, 
     card = {
         **card,
         "schema_version": SCHEMA_VERSION,
-        "waveform": _waveform_card(CANONICAL_HZ, "uV", sorting.templates.shape[1]),
+        "waveform": _waveform_card(CANONICAL_HZ, templates.unit, templates.values.shape[1]),
         "isi": _counts_card(list(range(N_ISI_BINS + 1))),
         "acg": _counts_card([lag - 0.5 for lag in range(-N_LAGS, N_LAGS + 2)]),
     }

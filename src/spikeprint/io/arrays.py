@@ -1,6 +1,6 @@
 """Spike trains and templates on disk. Enters: an ``arrays`` folder, or a ``Sorting``. Leaves: the other one.
 
-NumPy files are read without pickle; samples must be integers, sorted within a unit and inside the recording.
+NumPy files are read without pickle.
 """
 
 import zipfile
@@ -13,91 +13,132 @@ import pandas as pd
 
 from ..core.errors import DataError
 from ..core.files import atomic_folder, read_json, write_csv, write_json
-from ..core.types import Sorting
+from ..core.types import Sorting, Templates
 from .csvs import check_folder, check_unique, read_frame, require_names
 
 SORTING_FILES = ("spikes.npz", "templates.npy", "units.csv", "recording.json")
-"""Files of an ``arrays`` folder."""
+"""Files of an ``arrays`` folder; ``templates.npy`` may be absent."""
 
 _UNIT_COLUMNS = ("unit_id", "cell_type")
-_RECORDING_KEYS = ("sampling_frequency_hz", "duration_s", "channel_positions_um")
+_RECORDING_KEYS = ("sampling_frequency_hz", "duration_s")
+_TIMES = ("spike_samples", "spike_times_s")
+_OF_SPIKES = ("segment", "amplitudes_uv", "depths_um")
 
 
 def write_sorting(folder: Path, sorting: Sorting) -> None:
-    """Write spike trains and templates as an ``arrays`` folder, atomically."""
+    """Write spike trains and templates as an ``arrays`` folder, atomically; it reads back identically."""
     with atomic_folder(folder) as temporary:
-        np.savez(temporary / "spikes.npz", spike_samples=sorting.spike_samples, offsets=sorting.offsets)
-        np.save(temporary / "templates.npy", sorting.templates, allow_pickle=False)
-        write_csv(temporary / "units.csv", pd.DataFrame({"unit_id": sorting.unit_ids, "cell_type": sorting.labels}))
-        recording = {
-            "sampling_frequency_hz": sorting.sampling_frequency_hz,
-            "duration_s": sorting.duration_s,
-            "channel_positions_um": sorting.channel_positions_um,
+        is_samples = sorting.spike_times.dtype.kind in "iu"
+        known = {name: getattr(sorting, name) for name in _OF_SPIKES if getattr(sorting, name) is not None}
+        times = {_TIMES[0] if is_samples else _TIMES[1]: sorting.spike_times}
+        np.savez(temporary / "spikes.npz", **times, offsets=sorting.offsets, **known)
+        units = {"unit_id": sorting.unit_ids, "cell_type": sorting.labels, "duration_s": sorting.duration_s}
+        noise = {} if sorting.noise_uv is None else {"noise_uv": sorting.noise_uv}
+        write_csv(temporary / "units.csv", pd.DataFrame({**units, **noise, **sorting.extra}))
+        recording: dict[str, Any] = {
+            "sampling_frequency_hz": sorting.time_rate_hz,
+            "duration_s": float(sorting.duration_s.max(initial=0)),
+            "session_id": sorting.session_id,
         }
+        if sorting.templates is not None:
+            np.save(temporary / "templates.npy", sorting.templates.values, allow_pickle=False)
+            recording["templates"] = {
+                "sampling_frequency_hz": sorting.templates.sampling_frequency_hz,
+                "unit": sorting.templates.unit,
+            }
+            recording["channel_positions_um"] = sorting.templates.positions_um
         write_json(temporary / "recording.json", recording)
 
 
 def read_sorting(folder: Path) -> Sorting:
     """Read an ``arrays`` folder.
 
+    Times may be unsorted, repeated or outside the recording: cleaning, and the refusal of what cannot be spike times,
+    are ``features.trains``' work.
+
     Raises
     ------
     DataError
-        A file is missing or damaged, shapes disagree, or spikes are unsorted or outside the recording.
+        A file is missing or damaged, or shapes disagree.
     """
     folder = check_folder(folder)
-    rate_hz, duration_s, positions = _read_recording(folder / "recording.json")
-    spikes = _load_arrays(folder / "spikes.npz", ("spike_samples", "offsets"))
+    recording = _read_recording(folder / "recording.json")
+    rate_hz = recording["sampling_frequency_hz"]
+    spikes = _load_arrays(folder / "spikes.npz", ("offsets",), (*_TIMES, *_OF_SPIKES))
+    times, time_rate_hz = _pick_times(folder / "spikes.npz", spikes, rate_hz)
     units = read_frame(folder / "units.csv", text=_UNIT_COLUMNS)
     require_names(folder / "units.csv", units.columns, _UNIT_COLUMNS)
-    unit_ids, labels = (units[name].to_numpy(dtype=str) for name in _UNIT_COLUMNS)
+    unit_ids, labels = (units.pop(name).to_numpy(dtype=str) for name in _UNIT_COLUMNS)
     check_unique(folder / "units.csv", "unit_id", unit_ids)
+    durations = units.pop("duration_s") if "duration_s" in units else np.full(len(unit_ids), recording["duration_s"])
+    noise = units.pop("noise_uv").to_numpy(dtype=np.float64) if "noise_uv" in units else None
     try:
-        sorting = Sorting(
+        return Sorting(
             unit_ids=unit_ids,
-            spike_samples=_as_integers(folder / "spikes.npz", "spike_samples", spikes["spike_samples"]),
+            spike_times=times,
             offsets=_as_integers(folder / "spikes.npz", "offsets", spikes["offsets"]),
-            templates=_read_templates(folder / "templates.npy"),
-            channel_positions_um=positions,
-            sampling_frequency_hz=rate_hz,
-            duration_s=duration_s,
+            time_rate_hz=time_rate_hz,
+            duration_s=np.asarray(durations, dtype=np.float64),
             labels=labels,
+            templates=_read_templates(folder / "templates.npy", recording),
+            **{name: spikes.get(name) for name in _OF_SPIKES},
+            noise_uv=noise,
+            session_id=str(recording.get("session_id", "")),
+            extra={str(name): units[name].to_numpy() for name in units},
         )
     except DataError as error:
         where = "" if str(error).startswith(str(folder)) else f"{folder}: "
         raise DataError(f"{where}{error}") from None
-    _check_trains(folder / "spikes.npz", sorting)
-    return sorting
 
 
-def _read_recording(path: Path) -> tuple[float, float, np.ndarray]:
-    """Sampling rate (Hz), duration (s) and (n_channels, 2) positions (µm) of a recording file."""
+def _pick_times(path: Path, spikes: dict[str, np.ndarray], rate_hz: float) -> tuple[np.ndarray, float]:
+    """The times and the rate of which they are samples: integers under ``spike_samples``, or seconds."""
+    given = [name for name in _TIMES if name in spikes]
+    if len(given) != 1:
+        found = " and ".join(given) or "neither"
+        raise DataError(f"{path}: holds {found}; one of {' or '.join(_TIMES)} is needed")
+    if given[0] == _TIMES[0]:
+        return _as_integers(path, _TIMES[0], spikes[_TIMES[0]]), rate_hz
+    seconds = spikes[_TIMES[1]]
+    if seconds.ndim != 1 or seconds.dtype.kind not in "fiu":
+        raise DataError(f"{path}: '{_TIMES[1]}' is {seconds.dtype} {seconds.shape}; one row of numbers is needed")
+    return seconds.astype(np.float64), 1.0
+
+
+def _read_recording(path: Path) -> dict[str, Any]:
+    """Rate (Hz), duration (s), template rate and unit, (n_channels, 2) positions (µm) or None, of a recording file."""
     recording = read_json(path)
     require_names(path, recording if isinstance(recording, dict) else (), _RECORDING_KEYS)
+    templates = recording.get("templates", {})
     try:
-        rate_hz, duration_s = (float(recording[name]) for name in _RECORDING_KEYS[:2])
-        positions = np.asarray(recording["channel_positions_um"], dtype=np.float64)
+        numbers = {name: float(recording[name]) for name in _RECORDING_KEYS}
+        rate_hz = float(templates.get("sampling_frequency_hz", numbers["sampling_frequency_hz"]))
+        positions = recording.get("channel_positions_um")
+        positions = None if positions is None else np.asarray(positions, dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"{path}: {', '.join(_RECORDING_KEYS)} must be numbers") from None
-    if positions.ndim != 2 or positions.shape[1] != 2 or not np.isfinite(positions).all():
-        raise DataError(f"{path}: channel_positions_um is {positions.shape}; one finite [x, y] per channel is needed")
-    return rate_hz, duration_s, positions
+        raise DataError(f"{path}: {', '.join(_RECORDING_KEYS)}, channel_positions_um must be numbers") from None
+    if positions is not None and (positions.ndim not in (2, 3) or positions.shape[-1] != 2):
+        raise DataError(f"{path}: channel_positions_um is {positions.shape}; one [x, y] per channel is needed")
+    unit = templates.get("unit", "uV")
+    return {**recording, **numbers, "templates_hz": rate_hz, "unit": unit, "channel_positions_um": positions}
 
 
-def _read_templates(path: Path) -> np.ndarray:
-    """(n_units, n_samples, n_channels) float32, each template wholly finite, or wholly NaN where it is missing."""
-    templates = _load(path)
-    if not isinstance(templates, np.ndarray) or templates.dtype.kind not in "fiu" or templates.ndim != 3:
-        found = f"{templates.dtype} {templates.shape}" if isinstance(templates, np.ndarray) else "an .npz archive"
+def _read_templates(path: Path, recording: dict[str, Any]) -> Templates | None:
+    """Templates, None without the file; each channel of a unit is wholly finite, or wholly NaN where it is missing."""
+    if not path.is_file():
+        return None
+    values = _load(path)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 3:
+        found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an .npz archive"
         raise DataError(f"{path}: {found}; numbers (n_units, n_samples, n_channels) are needed")
-    flat = templates.reshape(len(templates), -1)
-    bad = ~np.isfinite(flat).all(axis=1) & ~np.isnan(flat).all(axis=1)
+    bad = (~np.isfinite(values).all(axis=1) & ~np.isnan(values).all(axis=1)).any(axis=1)
     if bad.any():
         raise DataError(
             f"{path}: template {int(np.argmax(bad))} is not finite in part ({bad.sum()} such templates); "
-            "a template is finite, or all NaN where it is missing"
+            "a channel of a template is finite, or all NaN where it is missing"
         )
-    return templates.astype(np.float32)
+    values = values.astype(np.float32)
+    return Templates(values, recording["templates_hz"], recording["unit"], recording["channel_positions_um"])
 
 
 def _load(path: Path) -> Any:
@@ -110,12 +151,12 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path}: not a whole NumPy file of plain arrays ({error})") from None
 
 
-def _load_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _load_arrays(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Named arrays of an .npz file."""
     with _load(path) as file:
-        require_names(path, file.files, names)
+        require_names(path, file.files, needed)
         try:
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in (*needed, *optional) if name in file.files}
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: not a whole NumPy file of plain arrays ({error})") from None
 
@@ -125,23 +166,3 @@ def _as_integers(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise DataError(f"{path}: '{name}' is {values.dtype} {values.shape}; one row of integers is needed")
     return values.astype(np.int64)
-
-
-def _check_trains(path: Path, sorting: Sorting) -> None:
-    """Raise unless offsets rise from 0 and each train is sorted and inside the recording; the first unit is named."""
-    offsets, samples = sorting.offsets, sorting.spike_samples
-    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise DataError(f"{path}: 'offsets' must start at 0 and never fall; found {offsets[:5].tolist()} ...")
-    last = sorting.duration_s * sorting.sampling_frequency_hz
-    outside = (samples < 0) | (samples > last)
-    falls = np.zeros(len(samples), dtype=bool)
-    falls[1:] = np.diff(samples) < 0
-    falls[offsets[:-1][offsets[:-1] < len(samples)]] = False  # a new unit's train starts over
-    faults = {f"outside 0 .. {last:.0f} (duration x rate)": outside, "earlier than the one before": falls}
-    for what, spikes in faults.items():
-        if spikes.any():
-            first = int(np.argmax(spikes))
-            unit = sorting.unit_ids[np.searchsorted(offsets, first, side="right") - 1]
-            raise DataError(
-                f"{path}: unit {unit}: spike sample {samples[first]} is {what} ({spikes.sum()} such spikes)"
-            )

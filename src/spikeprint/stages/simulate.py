@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
         with timed(f"simulate {name}"):
             sorting = simulate_session(name, sessions[name], params.simulate.variability, params.seed)
             write_sorting(root / "data" / "raw" / name, sorting)
-        LOGGER.info("  %d units, %d spikes", len(sorting.unit_ids), len(sorting.spike_samples))
+        LOGGER.info("  %d units, %d spikes", len(sorting.unit_ids), len(sorting.spike_times))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..core.config import SessionParams
-from ..core.types import UNLABELLED, Sorting
+from ..core.types import UNLABELLED, Sorting, Templates
 
 
 @dataclass(frozen=True)
@@ -215,13 +215,12 @@ def simulate_session(name: str, params: SessionParams, variability: float, seed:
     samples = [train[train < last] for train in samples]
     return Sorting(
         unit_ids=np.array([f"unit_{i:03d}" for i in range(n_units)]),
-        spike_samples=np.concatenate(samples),
+        spike_times=np.concatenate(samples),
         offsets=np.concatenate([[0], np.cumsum([len(train) for train in samples])]).astype(np.int64),
-        templates=templates[order],
-        channel_positions_um=np.array(layout.positions_um, dtype=np.float64),
-        sampling_frequency_hz=params.sampling_frequency_hz,
-        duration_s=params.duration_s,
+        time_rate_hz=params.sampling_frequency_hz,
+        duration_s=np.full(n_units, float(params.duration_s)),
         labels=labels[order],
+        templates=Templates(templates[order], params.sampling_frequency_hz, "uV", np.array(layout.positions_um)),
     )
 
 
