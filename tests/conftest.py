@@ -77,6 +77,7 @@ def units() -> Units:
         "dataset": dataset,
         "technology": np.where(dataset == "left", "neuropixels", "tetrode"),
         "species": np.full(n, "mouse"),
+        "representation": np.full(n, "1ms"),
     }
     labels = np.array(["PV", "SOM", "pyramidal"])[kind]
     labels[::15] = ""

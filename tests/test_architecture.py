@@ -36,6 +36,10 @@ ROOMS = {
     "pandera": ("validate",),
     "great_expectations": ("validate.suites",),
     "numba": ("features", "synth"),
+    "spikeinterface": ("io",),
+    "probeinterface": ("io",),
+    "pynwb": ("io",),
+    "h5py": ("io",),
     "lightning": ("training", "cvae"),
     "pytorch_lightning": ("training", "cvae"),
     "torch": ("training", "cvae", "registry", "stages", "commands"),
@@ -47,6 +51,8 @@ DISKLESS = ("synth", "features", "validate", "evaluate", "cvae")
 WRITES_OWN_PAGES = "validate.suites"
 DISK_CALLS = {"open", "read_csv", "to_csv", "read_text", "write_text", "read_bytes", "write_bytes", "savez", "savetxt"}
 SERVED, SERVED_LIBRARIES = "cvae.predictor", {"numpy", "torch"}
+RESTRICTED_UNPICKLER = "io.unpickle"
+"""Reads the object arrays of ACQM files with an unpickler that admits arrays and plain containers; its tests attack it."""
 LAZY = ("torch", "mlflow", "pandas", "lightning", "pytorch_lightning", "pandera", "great_expectations")
 MAX_FILE, MAX_BODY, MAX_ARGUMENTS = 320, 60, 8
 MAY_PRINT = ("cli", "commands")
@@ -315,7 +321,8 @@ def test_source_has_no_assert(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_nothing_unpickles(name: str) -> None:
-    found = sorted({"pickle", "cloudpickle", "joblib", "dill"} & outside_imports(name))
+    foreign = {"pickle", "cloudpickle", "joblib", "dill"} - ({"pickle"} if name == RESTRICTED_UNPICKLER else set())
+    found = sorted(foreign & outside_imports(name))
     for node in _calls(name):
         keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
         if keywords.get("allow_pickle") == "True":

@@ -10,11 +10,13 @@ from .core.errors import SpikeprintError, suggest
 
 VERBS: dict[str, str] = {
     "run": "rebuild what is stale (dvc repro), then sync the runs to MLflow and register the model",
-    "add": "add a dataset folder to the project",
+    "fetch": "download a public dataset of the catalog",
+    "add": "add units or a recording, from any layout, to the project",
     "remove": "take a dataset out of the project",
     "validate": "check a dataset folder and say what is wrong, where",
-    "classify": "predict the cell type of every unit in a folder",
-    "embed": "write the embedding of every unit in a folder",
+    "classify": "predict the cell type of every unit at a path",
+    "embed": "write the embedding of every unit at a path",
+    "export": "write the predictions back into a phy folder, an NWB file or a table",
     "sync": "rebuild the MLflow runs from dvc.lock",
     "register": "make the trained model a version in the registry; staging if it passes the gate",
     "promote": "move a registered version to staging or production",

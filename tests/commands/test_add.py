@@ -77,7 +77,7 @@ def test_add_copies_tracks_and_declares(project: Path, source: Path, capsys: pyt
     row = Params.load(project / "params.yaml").datasets["mine"]
     assert (row.technology, row.species, row.format) == ("silicon_probe", "mouse", "csv")
     shown = capsys.readouterr().out
-    assert "added mine: 12 units, 12 labelled (PV 6, SOM 6)" in shown
+    assert "added mine (csv): 12 units, 12 labelled (PV 6, SOM 6)" in shown
     assert "no acg" in shown
     assert "next: spikeprint run" in shown
 
@@ -97,8 +97,8 @@ def test_the_other_lines_of_params_stay(project: Path, source: Path) -> None:
     after = (project / "params.yaml").read_text().splitlines()
     (line,) = [line for line in after if line not in before]
     assert line == (
-        "  mine: {technology: silicon_probe, species: mouse, format: csv, label_column: area, "
-        "sampling_frequency_hz: 20000.0}"
+        "  mine: {folder: data/raw/mine, technology: silicon_probe, species: mouse, format: csv, label_column: area, "
+        "sampling_frequency_hz: 20000.0, representation: legacy}"
     )
     assert [old for old in after if old != line] == before
 

@@ -119,7 +119,7 @@ def test_a_dataset_of_the_project_is_checked_with_its_own_row(
     (source / "labels.csv").write_text("cell,area\n" + "PV,V1\nSOM,V1\n" * 6)
     inside = shutil.copytree(source, project / "data" / "raw" / "mine")
     text = (project / "params.yaml").read_text()
-    row = "datasets:\n  mine: {technology: mea, species: rat, format: csv, label_column: cell}\n"
+    row = "datasets:\n  mine: {folder: data/raw/mine, technology: mea, species: rat, format: csv, label_column: cell}\n"
     (project / "params.yaml").write_text(text.replace("datasets:\n", row, 1))
     assert call(str(inside)) == 0
     assert "  labels: PV 6, SOM 6" in capsys.readouterr().out.splitlines()

@@ -47,17 +47,17 @@ BAD = {
     ),
     "bad dataset name": (
         ("datasets", "My-data"),
-        {"technology": "mea", "species": "rat", "format": "csv"},
+        {"folder": "x", "technology": "mea", "species": "rat", "format": "csv"},
         "names use a-z, 0-9 and _ only",
     ),
     "a dataset name that is a number": (
         ("datasets", "1e5"),
-        {"technology": "mea", "species": "rat", "format": "csv"},
+        {"folder": "x", "technology": "mea", "species": "rat", "format": "csv"},
         "names use a-z, 0-9 and _ only, start with a letter and have at most 64 characters",
     ),
     "a dataset name that is too long": (
         ("datasets", "a" * 65),
-        {"technology": "mea", "species": "rat", "format": "csv"},
+        {"folder": "x", "technology": "mea", "species": "rat", "format": "csv"},
         "at most 64 characters",
     ),
     "kilohertz": (

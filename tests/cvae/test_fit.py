@@ -63,3 +63,13 @@ def test_units_without_any_modality_are_refused(units: Units, model_params: Mode
     empty = replace(units, raw={k: np.full_like(v, np.nan) for k, v in units.raw.items()})
     with pytest.raises(ModelError, match="0 units with any modality"):
         fit_cvae(empty, model_params, seed=0)
+
+
+def test_a_model_of_mixed_representations_is_told_which(units: Units, model_params: ModelParams) -> None:
+    words = np.where(units.origin["dataset"] == "left", "1ms", "legacy right")
+    mixed = replace(units, origin={**units.origin, "representation": words})
+    short = model_params.model_copy(update={"epochs": 1, "conditions": []})
+    assert fit_cvae(mixed, short, seed=0).config["vocabulary"] == {"representation": ["1ms", "legacy right"]}
+    assert fit_cvae(units, short, seed=0).config["vocabulary"] == {}
+    with_dataset = short.model_copy(update={"conditions": ["dataset"]})
+    assert list(fit_cvae(mixed, with_dataset, seed=0).config["vocabulary"]) == ["dataset"]

@@ -1,98 +1,12 @@
-"""The ISI + ACG kernel against all-pairs brute force, and the cleaning of trains."""
+"""Cleaning of trains: what is dropped is counted, what cannot be spike times is refused."""
 
-from itertools import pairwise
+import logging
 
 import numpy as np
 import pytest
 
 from spikeprint.core.errors import DataError
-from spikeprint.features.trains import clean_trains, compute_isi_acg, to_ticks
-
-RNG = np.random.default_rng(7)
-TRAINS = {
-    "empty": np.array([], dtype=np.int64),
-    "single": np.array([5_000]),
-    "pair_at_half_bin": np.array([0, 1_500]),
-    "pair_below_half_bin": np.array([0, 1_499]),
-    "close_pair": np.array([0, 499]),
-    "first_counted_pair": np.array([0, 500]),
-    "last_isi_bin": np.array([0, 99_999]),
-    "first_uncounted_isi": np.array([0, 100_000]),
-    "last_acg_pair": np.array([0, 100_499]),
-    "first_uncounted_acg_pair": np.array([0, 100_500]),
-    "duplicates": np.array([10, 10, 10, 2_010, 2_010]),
-    "half_bin_grid": np.arange(0, 400_000, 500),
-    "bursts": np.sort((np.arange(60)[:, None] * 90_000 + RNG.integers(0, 9_000, (60, 4))).ravel()),
-    "sparse": np.sort(RNG.integers(0, 10**9, 50)),
-    "dense": np.sort(RNG.integers(0, 2 * 10**6, 600)),
-    "random": np.sort(RNG.integers(0, 20 * 10**6, 800)),
-    "late": np.sort(RNG.integers(0, 10**6, 100)) + 8 * 10**11,
-}
-
-
-def brute_force(ticks: np.ndarray) -> tuple[list[int], list[int]]:
-    """All pairs, in Python integers, straight from the definitions."""
-    isi, acg = [0] * 100, [0] * 201
-    times = [int(tick) for tick in ticks]
-    for before, after in pairwise(times):
-        if (after - before) // 1000 < 100:
-            isi[(after - before) // 1000] += 1
-    for i, first in enumerate(times):
-        for second in times[i + 1 :]:
-            lag = (second - first + 500) // 1000
-            if second > first and 1 <= lag <= 100:
-                acg[100 + lag] += 1
-                acg[100 - lag] += 1
-    return isi, acg
-
-
-def pack(trains: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Trains one after another, and their offsets."""
-    return np.concatenate(trains), np.concatenate([[0], np.cumsum([len(t) for t in trains])])
-
-
-@pytest.mark.parametrize("name", TRAINS)
-def test_isi_equals_brute_force(name: str) -> None:
-    isi, _ = compute_isi_acg(*pack([TRAINS[name]]))
-    assert isi[0].tolist() == brute_force(TRAINS[name])[0]
-
-
-@pytest.mark.parametrize("name", TRAINS)
-def test_acg_equals_brute_force(name: str) -> None:
-    _, acg = compute_isi_acg(*pack([TRAINS[name]]))
-    assert acg[0].tolist() == brute_force(TRAINS[name])[1]
-
-
-def test_units_do_not_mix() -> None:
-    together = compute_isi_acg(*pack(list(TRAINS.values())))
-    alone = [compute_isi_acg(*pack([train])) for train in TRAINS.values()]
-    for part, counts in enumerate(together):
-        assert np.array_equal(counts, np.concatenate([pair[part] for pair in alone]))
-
-
-def test_acg_is_symmetric_with_an_empty_centre() -> None:
-    _, acg = compute_isi_acg(*pack(list(TRAINS.values())))
-    assert np.array_equal(acg, acg[:, ::-1])
-    assert not acg[:, 100].any()
-
-
-def test_every_interval_of_a_millisecond_or_more_is_a_pair() -> None:
-    isi, acg = compute_isi_acg(*pack(list(TRAINS.values())))
-    assert (acg.sum(axis=1) / 2 >= isi[:, 1:].sum(axis=1)).all()
-
-
-def test_poisson_train_has_a_flat_acg() -> None:
-    rate_hz, duration_s = 20.0, 5_000.0
-    rng = np.random.default_rng(1)
-    ticks = np.sort(rng.integers(0, int(duration_s * 1e6), rng.poisson(rate_hz * duration_s)))
-    _, acg = compute_isi_acg(*pack([ticks]))
-    expected = len(ticks) * rate_hz * 1e-3
-    assert np.abs(acg[0, 101:] - expected).max() < 5 * np.sqrt(expected)
-
-
-def test_no_units() -> None:
-    isi, acg = compute_isi_acg(np.empty(0, dtype=np.int64), np.array([0]))
-    assert (isi.shape, acg.shape) == ((0, 100), (0, 201))
+from spikeprint.features.trains import clean_trains, to_ticks
 
 
 def test_ticks_of_an_odd_sampling_rate_are_rounded_once() -> None:
@@ -108,7 +22,7 @@ def test_ticks_do_not_depend_on_the_representation() -> None:
 
 
 def test_input_order_does_not_matter() -> None:
-    train = TRAINS["random"]
+    train = np.sort(np.random.default_rng(7).integers(0, 20 * 10**6, 800))
     shuffled = np.random.default_rng(3).permutation(train)
     cleaned = clean_trains(shuffled, np.array([0, len(train)]), 1e6, 100.0)
     assert np.array_equal(cleaned.ticks, np.unique(train))
@@ -174,6 +88,116 @@ def test_empty_trains_stay() -> None:
 
 def test_intervals_stay_within_units() -> None:
     cleaned = clean_trains(np.array([1, 2, 5, 3, 4]), np.array([0, 3, 5]), 1000.0, 1.0)
-    intervals, unit = cleaned.intervals()
+    intervals, unit, run = cleaned.intervals
     assert intervals.tolist() == [1000, 3000, 1000]
-    assert unit.tolist() == [0, 0, 1]
+    assert (unit.tolist(), run.tolist()) == ([0, 0, 1], [0, 0, 1])
+
+
+def test_intervals_stay_within_segments() -> None:
+    times = np.array([0.1, 0.2, 0.4, 0.5, 0.1, 0.3])
+    segment = np.array([0, 0, 1, 1, 0, 2])
+    cleaned = clean_trains(times, np.array([0, 4, 6]), 1.0, 1.0, segment)
+    intervals, unit, run = cleaned.intervals
+    assert (intervals.tolist(), unit.tolist(), run.tolist()) == ([100_000, 100_000], [0, 0], [0, 1])
+    assert cleaned.runs.tolist() == [0, 2, 4, 5, 6]
+
+
+def test_one_time_in_two_segments_is_two_spikes() -> None:
+    cleaned = clean_trains(np.array([0.1, 0.5, 0.5, 0.7]), np.array([0, 4]), 1.0, 1.0, np.array([0, 0, 1, 1]))
+    assert (cleaned.n_duplicates.tolist(), cleaned.n_spikes.tolist()) == ([0], [4])
+
+
+def test_empty_units_own_no_run() -> None:
+    cleaned = clean_trains(np.array([5, 6]), np.array([0, 0, 2, 2]), 1000.0, 1.0)
+    assert cleaned.runs.tolist() == [0, 2]
+
+
+def test_the_end_is_that_of_each_unit() -> None:
+    times = np.concatenate([np.linspace(0.01, 9.9, 150), np.linspace(0.01, 9.9, 149), [20.5]])
+    cleaned = clean_trains(times, np.array([0, 150, 300]), 1.0, np.array([30.0, 20.0]))
+    assert cleaned.n_invalid.tolist() == [0, 1]
+    assert cleaned.duration_s.tolist() == [30.0, 20.0]
+
+
+def test_kept_points_at_the_spikes_of_the_source() -> None:
+    times = np.concatenate([[0.3, 0.1, 0.1, 0.2], np.linspace(1, 9, 200), [np.nan]])
+    cleaned = clean_trains(times, np.array([0, 205]), 1.0, 10.0)
+    assert cleaned.kept[:3].tolist() == [1, 3, 0]
+    assert np.array_equal(to_ticks(times[cleaned.kept], 1.0), cleaned.ticks)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "left"),
+    [
+        ([0, 0.3, 10], [0, 10]),
+        ([0, 0.5, 10], [0, 0.5, 10]),
+        ([0, 0.3, 0.6, 0.9, 1.2], [0, 0.6, 1.2]),
+        ([0, 0.49, 0.98, 1.0, 5, 5.1, 5.2], [0, 0.98, 5]),
+        ([], []),
+        ([3], [3]),
+    ],
+)
+def test_the_second_of_two_close_spikes_is_censored(times_ms: list[float], left: list[float]) -> None:
+    cleaned = clean_trains(np.array(times_ms) * 1e-3, np.array([0, len(times_ms)]), 1.0, 1.0, censor_ms=0.5)
+    assert (cleaned.ticks / 1000).tolist() == left
+    assert cleaned.n_censored.tolist() == [len(times_ms) - len(left)]
+    assert cleaned.censor_s == 0.0005
+
+
+def test_censoring_equals_a_loop_and_keeps_units_and_segments_apart() -> None:
+    rng = np.random.default_rng(5)
+    trains = [np.sort(rng.integers(0, 200_000, 400)) for _ in range(3)]
+    segment = np.concatenate([(train > 90_000).astype(int) for train in trains])
+    offsets = np.array([0, 400, 800, 1200])
+    cleaned = clean_trains(np.concatenate(trains), offsets, 1e6, 1.0, segment, censor_ms=1.0)
+    for i, train in enumerate(trains):
+        expected: list[int] = []
+        for tick in np.unique(train).tolist():
+            is_new = not expected or (tick > 90_000) != (expected[-1] > 90_000)
+            if is_new or tick - expected[-1] >= 1000:
+                expected.append(tick)
+        assert cleaned.ticks[cleaned.offsets[i] : cleaned.offsets[i + 1]].tolist() == expected
+    total = cleaned.n_spikes + cleaned.n_censored + cleaned.n_duplicates
+    assert total.tolist() == [400] * 3
+
+
+@pytest.mark.parametrize("kind", [np.uint64, np.uint32, np.int32])
+def test_unsigned_times_may_step_back(kind: type) -> None:
+    cleaned = clean_trains(np.array([30, 10, 20], dtype=kind), np.array([0, 3]), 1000.0, 1.0)
+    assert cleaned.ticks.tolist() == [10_000, 20_000, 30_000]
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The package's warnings, also where the command line has cut its log off from the root."""
+    monkeypatch.setattr(logging.getLogger("spikeprint"), "propagate", True)
+    caplog.set_level(logging.WARNING)
+    return caplog
+
+
+def test_coarse_seconds_are_warned_of(warnings: pytest.LogCaptureFixture) -> None:
+    clean_trains(np.linspace(1, 5_000, 300, dtype=np.float32), np.array([0, 300]), 1.0, 5_001.0)
+    clean_trains(np.linspace(1, 900, 300, dtype=np.float32), np.array([0, 300]), 1.0, 901.0)
+    assert [r.message for r in warnings.records] == [
+        "spike times: float32 seconds up to 5000 s resolve no better than 488 µs there; float64 would"
+    ]
+
+
+def test_a_rate_above_1_khz_is_warned_of(warnings: pytest.LogCaptureFixture) -> None:
+    clean_trains(np.concatenate([np.arange(0, 1, 0.0007), [0.5]]), np.array([0, 1429, 1430]), 1.0, 1.0)
+    assert "1 units fire faster than 1000 Hz" in warnings.text
+
+
+def test_milliseconds_that_look_like_a_slow_unit_are_warned_of(warnings: pytest.LogCaptureFixture) -> None:
+    times = np.cumsum(np.random.default_rng(0).exponential(200, 500))
+    clean_trains(times, np.array([0, 500]), 1.0, float(times[-1]))
+    assert "are these milliseconds given as seconds?" in warnings.text
+
+
+def test_whole_seconds_are_an_error() -> None:
+    with pytest.raises(DataError, match=r"all 400 are whole numbers of seconds; .* samples or milliseconds"):
+        clean_trains(np.cumsum(np.tile([90.0, 110.0], 200)), np.array([0, 400]), 1.0, 1e5)
+
+
+def test_a_few_whole_seconds_are_fine() -> None:
+    assert clean_trains(np.arange(50.0), np.array([0, 50]), 1.0, 100.0).n_spikes.tolist() == [50]

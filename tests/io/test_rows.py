@@ -58,3 +58,17 @@ def test_rows_on_one_line_are_refused() -> None:
 def test_the_projects_own_file(root: Path) -> None:
     text = (root / "params.yaml").read_text(encoding="utf-8")
     assert drop_row(insert_row(text, "zz_new", ROW), "zz_new") == text
+
+
+EMPTY = "a: 1\nrecordings: {}  # none yet\ndatasets:\n  d: {x: 1}\n"
+
+
+def test_the_first_row_of_an_empty_section_and_back() -> None:
+    text = insert_row(EMPTY, "r", {"format": "binary"}, "recordings")
+    assert yaml.safe_load(text)["recordings"] == {"r": {"format": "binary"}}
+    assert drop_row(text, "r", "recordings") == EMPTY
+
+
+def test_the_last_row_leaves_an_empty_section() -> None:
+    text = "recordings:\n  r: {format: binary}\n\nb: 1\n"
+    assert drop_row(text, "r", "recordings") == "recordings: {}\n\nb: 1\n"

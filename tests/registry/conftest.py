@@ -94,8 +94,8 @@ def make_project(folder: Path) -> Path:
     """Write params.yaml, two canonical datasets, two trained and evaluated rows, and the lock that fits them."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["datasets"] = {
-        "left": {"technology": "neuropixels", "species": "mouse", "format": "csv"},
-        "right": {"technology": "tetrode", "species": "rat", "format": "csv"},
+        "left": {"folder": "data/raw/left", "technology": "neuropixels", "species": "mouse", "format": "csv"},
+        "right": {"folder": "data/raw/right", "technology": "tetrode", "species": "rat", "format": "csv"},
     }
     params["model"] |= {"n_latent": 5, "n_hidden": 16}
     params["ablations"] = {name: params["ablations"][name] for name in ("production", "baseline")}

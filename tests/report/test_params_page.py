@@ -29,7 +29,7 @@ def test_every_key_of_a_section_is_listed(values: dict, section: str) -> None:
 
 
 def test_rows_of_users_do_not_change_the_page(values: dict) -> None:
-    row = {"technology": "tetrode", "species": "rat", "format": "csv"}
+    row = {"folder": "x", "technology": "tetrode", "species": "rat", "format": "csv"}
     more = {**values, "datasets": {**values["datasets"], "mine": row}, "ablations": {"mine": {}}}
     assert render_params_page(more) == render_params_page(values)
 

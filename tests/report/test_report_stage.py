@@ -31,7 +31,9 @@ def project(
     """A project whose stages before ``report`` have run."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    values["datasets"] = {name: {"technology": "mea", "species": "rat", "format": "csv"} for name in two_tables}
+    values["datasets"] = {
+        name: {"folder": name, "technology": "mea", "species": "rat", "format": "csv"} for name in two_tables
+    }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     params = Params.load(tmp_path / "params.yaml")
@@ -39,6 +41,7 @@ def project(
     for name, table in two_tables.items():
         write_canonical(tmp_path / "data" / "canonical" / name, table)
         write_json(reports / "metrics" / "validation" / f"{name}.json", {"expectations": []})
+    write_json(reports / "metrics" / "comparison.json", {"n_datasets": len(two_tables), "outside": []})
     for name in params.ablations:
         write_json(reports / "metrics" / f"{name}.json", metrics_of(name, two_tables, 0.7))
     frames = {"losses": losses, "confusion": confusion_of(two_tables), "map": points_of(two_tables)}

@@ -9,6 +9,7 @@ from spikeprint.core.config import Params
 from spikeprint.report.summary import render_summary
 
 ROOT = Path(__file__).resolve().parents[2]
+ALIKE = {"n_datasets": 2, "outside": []}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def make_validation(tables: dict, success: bool = True) -> dict:
 def render(params: Params, two_tables: dict, metrics_of: Callable) -> Callable[..., str]:
     def page(tables: dict = two_tables, level: float = 0.8, with_control: bool = True, success: bool = True) -> str:
         metrics = {name: metrics_of(name, tables, level, with_control) for name in params.ablations}
-        return render_summary(params, tables, make_validation(tables, success), metrics)
+        return render_summary(params, tables, make_validation(tables, success), metrics, ALIKE)
 
     return page
 
@@ -89,7 +90,7 @@ def test_missed_expectations_are_told(render: Callable) -> None:
 
 def test_a_page_without_scores_says_so(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE)
     assert "No dataset has enough labelled units to be scored." in page
 
 
@@ -97,3 +98,22 @@ def test_tables_are_whole(render: Callable, odd_tables: dict) -> None:
     blocks = [block for block in render(odd_tables).split("\n\n") if block.startswith("|")]
     assert blocks
     assert all(len({line.count("|") for line in block.splitlines()}) == 1 for block in blocks)
+
+
+def test_what_sets_datasets_apart_is_told(params: Params, two_tables: dict) -> None:
+    metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
+    apart = {"n_datasets": 2, "outside": [{"dataset": "toy_silicon", "column": "fwhm_ms_ks", "value": 0.75}]}
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, apart)
+    assert "* `toy_silicon`: fwhm_ms_ks 0.75" in page
+    assert "(validation/_between/index.html)" in page
+
+
+def test_a_single_dataset_is_compared_with_nothing(params: Params, two_tables: dict) -> None:
+    metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, {"n_datasets": 1, "outside": []})
+    assert "_between" not in page
+
+
+def test_the_page_links_to_the_validation_pages(render: Callable) -> None:
+    (row,) = rows_of(render(), "**toy_silicon**")
+    assert row[9] == "[valid, 1 of 1 expectations](validation/toy_silicon/index.html)"

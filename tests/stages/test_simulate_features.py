@@ -12,8 +12,8 @@ from spikeprint.stages import features, simulate
 
 SESSION = {"layout": "linear", "n_units_per_type": 2, "n_unlabelled": 1, "n_low_quality": 2}
 DATASETS = {
-    "toy": {"technology": "silicon_probe", "species": "mouse", "format": "arrays"},
-    "table": {"technology": "neuropixels", "species": "mouse", "format": "csv"},
+    "toy": {"folder": "data/raw/toy", "technology": "silicon_probe", "species": "mouse", "format": "arrays"},
+    "table": {"folder": "data/raw/table", "technology": "neuropixels", "species": "mouse", "format": "csv"},
 }
 
 
@@ -22,7 +22,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with one small session and one CSV dataset declared."""
     params = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
     session = {**SESSION, "duration_s": 60, "sampling_frequency_hz": 20_000}
-    params |= {"datasets": DATASETS, "simulate": {"variability": 1.0, "sessions": {"toy": session, "spare": session}}}
+    params["simulate"]["sessions"] = {"toy": session, "spare": session}
+    params["datasets"] = DATASETS
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -100,7 +101,7 @@ def test_public_datasets_become_canonical(
     if not source.is_dir():
         pytest.skip(f"{source} is not here")
     params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    params["datasets"] = {name: DATASETS["table"]}
+    params["datasets"] = {name: {**DATASETS["table"], "folder": f"data/raw/{name}"}}
     (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (project / "data" / "raw").mkdir(parents=True)
     (project / "data" / "raw" / name).symlink_to(source.resolve())

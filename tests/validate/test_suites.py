@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from spikeprint.core.types import UnitTable
@@ -36,6 +37,38 @@ def test_the_pages_open_at_the_index(table: UnitTable, tmp_path: Path) -> None:
     index = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
     links = {str(page.relative_to(tmp_path / "docs")) for page in (tmp_path / "docs").glob("validations/**/*.html")}
     assert all(link in index for link in links)
+
+
+def test_the_pages_need_no_network(table: UnitTable, tmp_path: Path) -> None:
+    check_expectations(make_unit_health(table), tmp_path / "docs", "toy")
+    pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").rglob("*.html")]
+    assert len(pages) == 3
+    assert not any("<script" in page or 'src="http' in page or '<link rel="stylesheet"' in page for page in pages)
+    assert all("<style>" in page for page in pages)
+
+
+def test_the_index_shows_outcomes_with_their_limits(table: UnitTable, tmp_path: Path) -> None:
+    table.acg[: len(table.acg) * 2 // 3] = np.nan
+    check_expectations(make_unit_health(table), tmp_path / "docs", "toy")
+    index = (tmp_path / "docs" / "index.html").read_text(encoding="utf-8")
+    assert "11 of 12 expectations hold" in index
+    assert '<td>has_acg</td><td>column mean</td><td>at least 0.5</td><td>0.333333</td><td class="no">' in index
+    assert "at least 0.05, at most 1.5, for a part of 0.95" in index
+
+
+def test_any_table_and_expectations_and_the_rows_at_fault_by_name(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"who": ["left", "right"], "distance": [0.1, 0.9], "empty": [np.nan, np.nan]})
+    wanted = [
+        ("ExpectColumnValuesToBeBetween", "distance", {"max_value": 0.5}),
+        ("ExpectColumnValuesToBeBetween", "empty", {"max_value": 0.5}),
+        ("ExpectColumnValuesToBeBetween", "absent", {"max_value": 0.5}),
+    ]
+    rows = check_expectations(frame, tmp_path / "docs", "between", wanted, row_name="who")
+    assert [(row["column"], row["success"], row["observed"]) for row in rows] == [("distance", False, 0.5)]
+    (page,) = (tmp_path / "docs").glob("validations/**/*.html")
+    text = page.read_text(encoding="utf-8").replace(" ", "").replace("\n", "")
+    assert ">right<" in text
+    assert ">left<" not in text
 
 
 def test_missing_modality_is_told(table: UnitTable, tmp_path: Path) -> None:

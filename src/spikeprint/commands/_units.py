@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ConfigError, ModelError, suggest
 from ..core.files import find_root, write_csv
 from ..core.runtime import LOGGER
-from ..core.types import MODALITIES, TECHNOLOGIES, UNLABELLED, UnitTable
-from ._raw import find_row
+from ..core.types import MODALITIES, TECHNOLOGIES, UnitTable
+from ._raw import find_row, read_raw
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from ..core.config import DatasetParams, Params
+    from ..core.config import Params
 
-LAYOUTS = {"representation.json": "canonical", "recording.json": "arrays"}
-"""File that marks a layout -> its name; a folder without one is read as CSV files."""
+CARD = "representation.json"
+"""File that marks a canonical folder."""
+NEUTRAL = {"dataset": "", "technology": "", "species": ""}
+"""Origin of units that are no dataset of the project."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,19 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of both verbs."""
-    parser.add_argument("folder", type=Path, help="CSV files of any width, spike trains and templates, or canonical")
+    parser.add_argument(
+        "path", type=Path, help="units in any layout that `spikeprint add` reads, or canonical features"
+    )
+    parser.add_argument(
+        "--from", dest="source", metavar="FORMAT", default="auto", help="layout of PATH (default: auto)"
+    )
     parser.add_argument(
         "--model", help="bundle folder, models:/name@alias or http://host:port of a server (default: the project's own)"
     )
     parser.add_argument("--technology", help=f"one of {', '.join(TECHNOLOGIES)} (default: neutral)")
     parser.add_argument("--dataset", help="a dataset that the model was trained on (default: neutral)")
-    parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate of the waveforms of a CSV folder")
+    parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate, where the files do not say")
+    parser.add_argument("--representation", help="CSV: what the histograms are (default: legacy)")
     parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write a table there instead of printing it")
     parser.add_argument("--json", action="store_true", help="print JSON, one object per unit")
 
@@ -81,7 +89,7 @@ def load_request(arguments: argparse.Namespace) -> Request:
         raise ConfigError(f"--technology '{arguments.technology}'{hint}; known: {', '.join(TECHNOLOGIES)}")
     table = _read_units(arguments, root, params)
     predictor = _open_model(arguments.model, root, params)
-    origin = {name: str(table.card.get(name, "")) for name in ("dataset", "technology", "species")}
+    origin = {name: str(table.card.get(name, "")) for name in ("dataset", "technology", "species", "representation")}
     for name, known in predictor.vocabulary.items():
         if getattr(arguments, name, None) and origin[name] not in known:
             LOGGER.warning("%s '%s' is new to the model (%s): treated as neutral", name, origin[name], ", ".join(known))
@@ -104,43 +112,34 @@ def deliver(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
 
 
 def _read_units(arguments: argparse.Namespace, root: Path, params: "Params") -> UnitTable:
-    """Canonical units; a folder of ``data/raw`` brings what params.yaml says about it, options win."""
-    import numpy as np
+    """Canonical units; the folder of a dataset brings what params.yaml says about it, options win."""
+    from ..core.config import make_dataset_params
+    from ..features.units import build_units
+    from ..io.datasets import read_canonical
+    from ..io.sources import identify
 
-    from ..features.build import build_from_sorting, build_from_table
-    from ..io.datasets import read_canonical, read_sorting, read_source_table
-
-    folder, rate = arguments.folder, arguments.sampling_frequency
-    layout = next((name for file, name in LAYOUTS.items() if (folder / file).is_file()), "csv")
+    path, rate = arguments.path, arguments.sampling_frequency
     check_rate(rate)
-    if rate is not None and layout != "csv":
-        raise ConfigError(
-            f"--sampling-frequency {rate:g} for a folder of layout '{layout}'; "
-            "its files state their rate, the option is for layout 'csv' only"
-        )
-    name, row = find_row(folder, root, params)
-    card = {"dataset": name, "technology": "", "species": "", "format": layout, "source_md5": ""}
-    if layout == "canonical":
-        table = read_canonical(folder)
-        origin = {}
-    elif layout == "arrays":
-        sorting = read_sorting(folder)
-        unlabelled = replace(sorting, labels=np.full(len(sorting.unit_ids), UNLABELLED))
-        table = build_from_sorting(unlabelled, params.features, card)
-        origin = _declared(name, row)
-    else:
-        rate = rate or (row.sampling_frequency_hz if row else None)
-        table = build_from_table(read_source_table(folder, label_column="none"), params.features, rate, card)
-        origin = _declared(name, row)
     given = {"dataset": arguments.dataset, "technology": arguments.technology}
-    return replace(table, card={**table.card, **origin, **{key: word for key, word in given.items() if word}})
-
-
-def _declared(name: str, row: "DatasetParams | None") -> dict[str, str]:
-    """What params.yaml says about the units' origin; a folder that is no dataset of the project is neutral."""
-    if row is None:
-        return {"dataset": "", "technology": "", "species": ""}
-    return {"dataset": name, "technology": row.technology, "species": row.species}
+    told = {key: word for key, word in given.items() if word}
+    if (path / CARD).is_file():
+        if rate is not None:
+            raise ConfigError(f"--sampling-frequency {rate:g}: {path} holds canonical features, whose rate is declared")
+        table = read_canonical(path)
+        return replace(table, card={**table.card, **told})
+    name, row = find_row(path, root, params)
+    found = identify(path, row.format if row else arguments.source)
+    if found.is_recording:
+        raise ConfigError(f"{path}: holds traces ({found.format}); sort them first: spikeprint add NAME {path} ...")
+    options = {"label_column": "none", "format": found.format}
+    options |= {"sampling_frequency_hz": rate} if rate is not None else {}
+    options |= {"representation": arguments.representation} if arguments.representation else {}
+    declared = row.model_dump() if row else {"folder": str(path), "technology": TECHNOLOGIES[0], "species": "unknown"}
+    used = make_dataset_params({**declared, **options})
+    table = build_units(read_raw(path, used), name, used, params.features, source_md5="")
+    is_foreign_legacy = row is None and table.card["representation"].startswith("legacy")
+    neutral = {} if row else {**NEUTRAL, **({"representation": ""} if is_foreign_legacy else {})}
+    return replace(table, card={**table.card, **neutral, **told})
 
 
 def _open_model(model: str | None, root: Path, params: "Params") -> Any:

@@ -1,7 +1,7 @@
-"""Predict the cell type of every unit in a folder.
+"""Predict the cell type of every unit at a path.
 
-The folder may hold CSV files of any width (waveforms.csv, isi_dist.csv, ...), spike trains and templates
-(recording.json) or canonical features (representation.json). Labels in it are never read.
+PATH is anything that `spikeprint add` reads as units (CSV files of any width, a phy folder, NWB, spike trains and
+templates, ...) or canonical features (representation.json). Labels in it are never read.
 """
 
 import argparse

@@ -77,7 +77,8 @@ def _data(root: Path) -> dict[str, str]:
         elif (root / "data" / "raw" / name).is_dir():
             states[name] = "raw"
         else:
-            states[name] = "simulated on the next run" if name in params.simulate.sessions else "missing"
+            is_simulated = name in params.simulate.sessions or name in params.simulate.recordings
+            states[name] = "simulated on the next run" if is_simulated else "missing"
     return states
 
 

@@ -1,7 +1,7 @@
 """Take a dataset out of the project.
 
-Its row in params.yaml, its files under data/raw and what was computed from them go; DVC's cache keeps the files, so an
-earlier commit can still bring them back. A simulated session keeps its raw files, they belong to simulate.sessions.
+Its rows in params.yaml, its files under data/raw and what was computed from them go; DVC's cache keeps the files, so an
+earlier commit can still bring them back. A simulated session keeps its raw files, they belong to the section simulate.
 """
 
 import argparse
@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     root, name = find_root(), arguments.name
     path = root / "params.yaml"
-    datasets = Params.load(path).datasets
+    params = Params.load(path)
+    datasets = params.datasets
     if name not in datasets:
         raise ConfigError(f"params.yaml: no dataset '{name}'{suggest(name, datasets)}; rows: {', '.join(datasets)}")
     if len(datasets) == 1:
@@ -37,7 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     is_tracked = raw.with_name(f"{name}.dvc").is_file()
     with ExitStack() as undo:
         undo.callback(write_text, path, before)
-        write_text(path, drop_row(before, name))
+        after = drop_row(before, name)
+        write_text(path, drop_row(after, name, "recordings") if name in params.recordings else after)
         if is_tracked:
             for link in _dangling(raw):  # DVC stops at one, e.g. when the source of `add --link` has gone
                 undo.callback(link.symlink_to, link.readlink())
@@ -46,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
             _unstage(root, f"data/raw/{name}.dvc")
         undo.pop_all()
     # later stages read data/canonical and reports/metrics/validation as folders: leftovers would count as data
-    derived = [root / "data" / "canonical" / name, root / "reports" / "validation" / name]
+    places = ("data/canonical", "data/interim/sortings", "reports/validation")
+    derived = [root / place / name for place in places]
     for folder in [*([raw] if is_tracked else []), *derived]:
         shutil.rmtree(folder, ignore_errors=True)
     (root / "reports" / "metrics" / "validation" / f"{name}.json").unlink(missing_ok=True)

@@ -1,8 +1,7 @@
-"""Check a dataset folder and say what is wrong, where.
+"""Check units and say what is wrong, where.
 
-FOLDER is a folder to be added (CSV files, or spike trains and templates): it passes if `spikeprint add` would take it.
-DATASET is one of the project's, whose canonical features are checked. Exit code 0: usable (warnings are told), 1: not
-usable, 2: no such folder or dataset.
+PATH holds units in any layout: it passes if `spikeprint add` would take it. DATASET is one of the project's, whose
+canonical features are checked. Exit code 0: usable (warnings are told), 1: not usable, 2: no such path or dataset.
 """
 
 import argparse
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, DataError, SchemaError, suggest
 from ..core.files import find_root
-from ..core.types import TECHNOLOGIES, Sorting
-from ._raw import count_unlabelled, find_row, read_raw, tell_unlabelled, try_features
-from ._units import LAYOUTS
+from ..core.types import TECHNOLOGIES, Sorting, SourceTable
+from ._raw import count_unlabelled, find_row, list_labels, read_raw, tell_unlabelled, try_features
+from ._units import CARD, check_rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,18 +29,24 @@ EDGE = 0.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("target", metavar="FOLDER|DATASET", help="a folder, or the name of a dataset of params.yaml")
-    parser.add_argument("--label-column", help="column of labels.csv (default: the last; none = ignore labels)")
+    parser.add_argument("target", metavar="PATH|DATASET", help="a file or folder, or a dataset of params.yaml")
+    parser.add_argument(
+        "--from", dest="source", metavar="FORMAT", default="auto", help="layout of PATH (default: auto)"
+    )
+    parser.add_argument("--label-column", help="column with the cell types (default: the source's own; none = ignore)")
+    parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate, where the files do not say")
+    parser.add_argument("--representation", help="CSV: what the histograms are (default: legacy)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the report; return 1 with ``--json`` when the data cannot be used, else raise what is wrong."""
-    folder = _find_folder(arguments.target)
-    kind = next((kind for file, kind in LAYOUTS.items() if (folder / file).is_file()), "csv")
-    result: dict[str, Any] = {"folder": str(folder), "format": kind, "valid": True, "failures": [], "warnings": []}
+    path = _find_path(arguments.target)
+    check_rate(arguments.sampling_frequency)
+    result: dict[str, Any] = {"path": str(path), "format": "", "valid": True, "failures": [], "warnings": []}
     try:
-        result |= _check_canonical(folder) if kind == "canonical" else _check_raw(folder, kind, arguments.label_column)
+        is_canonical = (path / CARD).is_file()
+        result |= _check_canonical(path) if is_canonical else _check_raw(path, arguments)
     except DataError as error:
         if not arguments.json:
             raise
@@ -50,22 +55,22 @@ def run(arguments: argparse.Namespace) -> int:
         from ..validate.schemas import Failure, format_failures
 
         failures = [Failure(**failure) for failure in result["failures"]]
-        raise SchemaError(f"{folder}: {len(failures)} failures\n{format_failures(failures)}")
+        raise SchemaError(f"{path}: {len(failures)} failures\n{format_failures(failures)}")
     print(json.dumps(result, indent=2) if arguments.json else _describe(result))
     return 0 if result["valid"] else 1
 
 
-def _find_folder(target: str) -> Path:
-    """The folder that a path or the name of a dataset stands for."""
+def _find_path(target: str) -> Path:
+    """The path itself, or the canonical folder of a dataset."""
     from ..core.config import Params
 
-    if Path(target).is_dir():
+    if Path(target).exists():
         return Path(target)
     root = find_root()
     datasets = Params.load(root / "params.yaml").datasets
     if target not in datasets:
         raise ConfigError(
-            f"'{target}' is no folder and no dataset{suggest(target, datasets)}; known: {', '.join(datasets)}"
+            f"'{target}' is no file or folder and no dataset{suggest(target, datasets)}; known: {', '.join(datasets)}"
         )
     folder = root / "data" / "canonical" / target
     if not folder.is_dir():
@@ -79,38 +84,63 @@ def _check_canonical(folder: Path) -> dict[str, Any]:
 
     failures = check_canonical(*read_canonical_frames(folder))
     if failures:
-        return {"valid": False, "failures": [asdict(failure) for failure in failures]}
+        return {"format": "canonical", "valid": False, "failures": [asdict(failure) for failure in failures]}
     table = read_canonical(folder)
-    return _summary(table.labels, {"waveform": table.waveform, "isi": table.isi, "acg": table.acg})
+    return {"format": "canonical"} | _summary(
+        table.labels, {"waveform": table.waveform, "isi": table.isi, "acg": table.acg}
+    )
 
 
-def _check_raw(folder: Path, kind: str, label_column: str | None) -> dict[str, Any]:
-    """Check the folder as ``add`` does: its features are computed and must keep the schema."""
+def _check_raw(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Check the units as ``add`` does: their features are computed and must keep the schema."""
     from ..core.config import Params
+    from ..io.sources import identify
 
     root = find_root()
     params = Params.load(root / "params.yaml")
-    name, declared = find_row(folder, root, params)
-    row = _row(declared, kind, label_column)
-    raw = read_raw(folder, row)
-    labels = try_features(raw, folder, name, row, params.features).labels
-    taken = {"taken_as_unlabelled": count_unlabelled(raw.labels, labels)}
-    if isinstance(raw, Sorting):
-        shapes = {} if raw.templates is None else {"template": raw.templates.values.reshape(len(labels), -1)}
-        duration_s = float(raw.duration_s.max())
-        return {**_summary(labels, shapes), **taken, "n_spikes": len(raw.spike_times), "duration_s": duration_s}
-    result = _summary(labels, raw.arrays)
-    return {**result, **taken, "warnings": [*_warn(raw.arrays), *result["warnings"]]}
+    name, declared = find_row(path, root, params)
+    found = identify(path, declared.format if declared else arguments.source)
+    if found.is_recording:
+        raise ConfigError(
+            f"{path}: holds traces ({found.format}), whose units are not known yet; spikeprint add takes it"
+        )
+    row = _row(declared, found.format, arguments)
+    raw = read_raw(path, row)
+    labels = try_features(raw, path, name, row, params.features).labels
+    taken = {"format": found.format, "taken_as_unlabelled": count_unlabelled(list_labels(raw), labels)}
+    if isinstance(raw, SourceTable):
+        result = _summary(labels, raw.arrays)
+        return {**result, **taken, "warnings": [*_warn(raw.arrays), *result["warnings"]]}
+    n_spikes = sum(len(sorting.spike_times) for sorting in raw)
+    duration_s = sum(float(sorting.duration_s.max(initial=0)) for sorting in raw)
+    return {**_summary(labels, _templates(raw)), **taken, "n_spikes": n_spikes, "duration_s": duration_s}
 
 
-def _row(declared: "DatasetParams | None", kind: str, label_column: str | None) -> "DatasetParams":
-    """The row of params.yaml that the folder has, or would have but for its origin, which changes no feature."""
-    from ..core.config import DatasetParams
+def _templates(sortings: list[Sorting]) -> "dict[str, np.ndarray]":
+    """The templates of all sessions as rows, when all sessions have templates of one shape."""
+    import numpy as np
 
-    row = declared or DatasetParams.model_validate(
-        {"technology": TECHNOLOGIES[0], "species": "unknown", "format": kind}
-    )
-    return row.model_copy(update={"label_column": label_column}) if label_column else row
+    shapes = {s.templates.values.shape[1:] if s.templates else None for s in sortings}
+    if len(shapes) != 1 or None in shapes:
+        return {}
+    return {
+        "template": np.concatenate([s.templates.values.reshape(len(s.labels), -1) for s in sortings if s.templates])
+    }
+
+
+def _row(declared: "DatasetParams | None", kind: str, arguments: argparse.Namespace) -> "DatasetParams":
+    """The row of params.yaml that the units have, or would have but for their origin, which changes no feature."""
+    from ..core.config import make_dataset_params
+
+    options = {
+        "format": kind,
+        "label_column": arguments.label_column,
+        "sampling_frequency_hz": arguments.sampling_frequency,
+        "representation": arguments.representation,
+    }
+    neutral = {"folder": "-", "technology": TECHNOLOGIES[0], "species": "unknown"}
+    given = {key: value for key, value in options.items() if value is not None}
+    return make_dataset_params({**(declared.model_dump() if declared else neutral), **given})
 
 
 def _warn(arrays: "dict[str, np.ndarray]") -> list[str]:
@@ -151,7 +181,7 @@ def _describe(result: dict[str, Any]) -> str:
     """The report for people."""
     labels = ", ".join(f"{name} {count}" for name, count in result["labels"].items()) or "none"
     lines = [
-        f"{result['folder']} ({result['format']}): {result['n_units']} units",
+        f"{result['path']} ({result['format']}): {result['n_units']} units",
         f"  labels: {labels}",
         *tell_unlabelled(result.get("taken_as_unlabelled", {})),
     ]

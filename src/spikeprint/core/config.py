@@ -45,6 +45,16 @@ class SessionParams(Section):
     sampling_frequency_hz: Annotated[float, Field(ge=5_000, le=100_000)] = Field(description="sampling rate, Hz")
 
 
+class RawSessionParams(Section):
+    """One simulated raw recording: traces, probe and the true spike trains."""
+
+    n_channels: Annotated[Whole, Field(ge=4, le=1024)] = Field(description="contacts of the probe")
+    n_units: Annotated[Whole, Field(ge=1, le=1000)] = Field(description="neurons that fire")
+    duration_s: Annotated[float, Field(gt=0, le=86_400)] = Field(description="length of the recording, seconds")
+    sampling_frequency_hz: Annotated[float, Field(ge=5_000, le=100_000)] = Field(description="sampling rate, Hz")
+    noise_uv: Annotated[float, Field(ge=0, le=1000)] = Field(description="standard deviation of the noise, µV")
+
+
 class SimulateParams(Section):
     """The embedded default data."""
 
@@ -52,19 +62,49 @@ class SimulateParams(Section):
         description="spread of units around their type's mean; 1 gives a realistic overlap of the classes"
     )
     sessions: dict[Name, SessionParams] = Field(description="one row per simulated session")
+    recordings: dict[Name, RawSessionParams] = Field(description="one row per simulated raw recording")
+
+
+class RecordingParams(Section):
+    """One raw recording: a folder ``data/raw/<name>`` with traces, and how spikes are found in them."""
+
+    format: Literal["binary", "spikeglx", "nwb", "spikeinterface"] = Field(description="layout of the raw folder")
+    sorter: Literal["lupin", "tridesclous2", "spykingcircus2", "mountainsort5", "kilosort4"] | None = Field(
+        default=None, description="spike sorter, run through SpikeInterface; absent: the sorting in the folder is used"
+    )
+    stream: str | None = Field(default=None, description="stream of a recording with several, e.g. imec0.ap")
+
+
+class SpikesParams(Section):
+    """From traces to spikes: filter, sorter input, mean waveforms."""
+
+    freq_min_hz: Annotated[float, Field(gt=0, le=5_000)] = Field(description="lower edge of the band-pass, Hz")
+    freq_max_hz: Annotated[float, Field(gt=500, le=50_000)] = Field(description="upper edge of the band-pass, Hz")
+    reference: Literal["median", "average", "none"] = Field(description="common signal subtracted from all channels")
+    before_ms: Annotated[float, Field(ge=0.5, le=5)] = Field(description="mean waveform: window before the spike, ms")
+    after_ms: Annotated[float, Field(ge=0.5, le=10)] = Field(description="mean waveform: window after the spike, ms")
+    max_spikes: Annotated[Whole, Field(ge=10, le=100_000)] = Field(description="spikes averaged per unit, at most")
+    chunk_s: Annotated[float, Field(gt=0, le=60)] = Field(description="seconds of traces in memory at a time")
 
 
 class DatasetParams(Section):
-    """One dataset: a folder ``data/raw/<name>`` and what the files do not say."""
+    """One dataset: a folder with units as they came, and what the files do not say."""
 
+    folder: str = Field(min_length=1, description="where the units are, relative to the project: data/raw/<name>")
     technology: str = Field(description=f"one of {', '.join(TECHNOLOGIES)}")
     species: str = Field(min_length=1, description="animal kind, lower case")
-    format: Literal["csv", "arrays"] = Field(description="layout of the raw folder")
+    format: Literal["csv", "arrays", "phy", "nwb", "spikeinterface", "acqm", "cellexplorer", "alf"] = Field(
+        description="layout of the folder"
+    )
     label_column: str | None = Field(
-        default=None, description="column of labels.csv; default the last; 'none' = ignore"
+        default=None, description="column of labels.csv (or of the source's units); default the last; 'none' = ignore"
     )
     sampling_frequency_hz: Annotated[float, Field(ge=SAMPLING_HZ[0], le=SAMPLING_HZ[1])] | None = Field(
-        default=None, description="rate of waveforms.csv, Hz; unknown: the window is stretched to 50 samples"
+        default=None,
+        description="rate where the files do not say; CSV without it: the window is stretched to 50 samples",
+    )
+    representation: Literal["legacy", "counts_1ms", "probability_1ms", "rate_1ms", "cellexplorer"] | None = Field(
+        default=None, description="csv: what the histograms are; counts are checked, legacy promises nothing"
     )
 
     @model_validator(mode="after")
@@ -81,7 +121,12 @@ class FeatureParams(Section):
     min_spikes: Count = Field(description="fewer spikes fail quality control")
     max_isi_violations_ratio: Annotated[float, Field(ge=0)] = Field(description="more contamination fails QC")
     min_presence_ratio: Fraction = Field(description="smaller fraction of 60 s bins with spikes fails QC")
+    max_amplitude_cutoff: Fraction = Field(description="more spikes missing below the detection threshold fails QC")
     min_waveform_coverage: Fraction = Field(description="waveforms with less of the window inside are missing")
+    censor_ms: Annotated[float, Field(ge=0, le=5)] = Field(
+        description="the second of two spikes of a unit closer than this is dropped as detected twice (0 = keep), ms"
+    )
+    refine_trough: bool = Field(description="align waveforms on a parabola through the trough rather than a sample")
     unlabelled_patterns: list[str] = Field(description="labels containing one of these (any case) mean unknown")
     synonyms: dict[str, str] = Field(description="lower-case label -> the name used everywhere")
 
@@ -92,8 +137,9 @@ class ModelParams(Section):
     description: str = Field(default="", description="what the row is for, shown in the report")
     n_latent: Annotated[Whole, Field(ge=2, le=512)] = Field(description="size of the latent = of the embedding")
     n_hidden: Annotated[Whole, Field(ge=8, le=4096)] = Field(description="width of the hidden layers")
-    conditions: list[Literal["dataset", "technology", "species"]] = Field(
-        description="what encoder and decoder are told about a unit's origin"
+    conditions: list[Literal["dataset", "technology", "species", "representation"]] = Field(
+        description="what encoder and decoder are told about a unit's origin; representation is added where units mix "
+        "histograms of unequal bins and dataset is not told"
     )
     class_in_decoder: bool = Field(description="tell the decoder the cell type of labelled training units")
     class_in_encoder: bool = Field(description="tell the encoder too (absent for units to be classified)")
@@ -154,6 +200,8 @@ class Params(Section):
 
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(description="seed of every random choice but the folds")
     simulate: SimulateParams
+    recordings: dict[Name, RecordingParams] = Field(description="one row per raw recording")
+    spikes: SpikesParams
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams
     model: ModelParams = Field(description="the base that every ablation row starts from")
@@ -202,6 +250,17 @@ class Params(Section):
         for name in params.ablations:
             params.ablation(name)
         return params
+
+
+def make_dataset_params(values: Mapping[str, Any]) -> DatasetParams:
+    """Return the row that ``values`` describe, as if it stood in ``params.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key or a value out of range.
+    """
+    return _checked(DatasetParams, dict(values), "")
 
 
 def _checked(model: type[SectionT], values: dict[str, Any], prefix: str) -> SectionT:

@@ -20,6 +20,10 @@ import pandas as pd
 from .errors import ConfigError, DataError
 
 
+HASH_BLOCK = 1 << 20
+"""Bytes read at a time: a recording does not fit into memory."""
+
+
 def find_root(start: Path | None = None) -> Path:
     """Return the project root: the nearest folder from ``start`` upwards with a ``dvc.yaml``.
 
@@ -137,7 +141,9 @@ def hash_path(path: Path) -> str:
     for file in files:
         if path.is_dir():
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        digest.update(file.read_bytes())
+        with file.open("rb") as stream:
+            while block := stream.read(HASH_BLOCK):
+                digest.update(block)
     return digest.hexdigest()
 
 

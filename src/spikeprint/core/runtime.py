@@ -19,9 +19,10 @@ def setup_logging(level: int | None = None) -> None:
         level = logging.WARNING if os.environ.get("SPIKEPRINT_QUIET") else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    LOGGER.handlers[:] = [handler]
-    LOGGER.setLevel(level)
-    LOGGER.propagate = False
+    for logger in (LOGGER, logging.getLogger("__main__")):  # what `python -m` runs, a stage, is called so
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Train one CVAE. Enters: units as arrays and words, parameters, a seed. Leaves: weights, vocabulary, curves."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +37,21 @@ class FittedCVAE:
         return Predictor(self.config, self.arrays)
 
 
+def list_conditions(conditions: Sequence[str], origin: Mapping[str, np.ndarray]) -> list[str]:
+    """Return what a model is told about its units: the conditions asked for, and ``representation`` where it must be.
+
+    Histograms of unequal bins look like unequal neurons. A model whose units mix representations is therefore told
+    which each unit has, unless it is told the dataset, which says the same.
+
+    >>> mixed = {"dataset": np.array(["a", "b"]), "representation": np.array(["1ms", "legacy b"])}
+    >>> list_conditions([], mixed), list_conditions(["dataset"], mixed)
+    (['representation'], ['dataset'])
+    """
+    is_mixed = len(set(origin.get("representation", ()))) > 1
+    is_told = "dataset" in conditions or "representation" in conditions
+    return [*conditions, *(["representation"] if is_mixed and not is_told else [])]
+
+
 def fit_cvae(units: Units, params: ModelParams, seed: int) -> FittedCVAE:
     """Train on the units given; labels that must not be seen have to be withheld by the caller.
 
@@ -48,7 +64,8 @@ def fit_cvae(units: Units, params: ModelParams, seed: int) -> FittedCVAE:
         raise ModelError(f"training: {len(units)} units found, at least {MIN_UNITS} needed; add data")
     torch.manual_seed(seed)
     classes = sorted(set(units.labels) - {UNLABELLED})
-    vocabulary: dict[str, list[str]] = {name: sorted(set(units.origin[name])) for name in params.conditions}
+    told = list_conditions(params.conditions, units.origin)
+    vocabulary: dict[str, list[str]] = {name: sorted(set(units.origin[name])) for name in told}
     shape = NetworkShape(
         lengths=dict(INPUT_LENGTHS),
         n_latent=params.n_latent,

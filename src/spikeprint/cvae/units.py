@@ -9,6 +9,10 @@ from ..core.types import UnitTable
 from ..features.transforms import INPUT_LENGTHS
 
 
+ORIGIN = ("dataset", "technology", "species", "representation")
+"""What is known of where units come from; keys of a canonical card."""
+
+
 @dataclass(frozen=True)
 class Units:
     """Canonical units of all datasets, one after another.
@@ -16,7 +20,7 @@ class Units:
     Attributes
     ----------
     raw : modality -> (n, canonical length); NaN row = missing
-    origin : ``dataset``, ``technology``, ``species`` -> (n,) str
+    origin : each of ``ORIGIN`` -> (n,) str
     labels : (n,) str, ``""`` where unknown or withheld
     """
 
@@ -38,10 +42,7 @@ class Units:
 
 def stack_units(tables: Mapping[str, UnitTable]) -> Units:
     """Join canonical tables, dataset name -> UnitTable, into one set of units."""
-    origin = {
-        key: np.concatenate([np.full(len(t.labels), t.card[key]) for t in tables.values()])
-        for key in ("dataset", "technology", "species")
-    }
+    origin = {key: np.concatenate([np.full(len(t.labels), t.card[key]) for t in tables.values()]) for key in ORIGIN}
     raw = {
         name: np.concatenate([np.asarray(getattr(t, name), dtype=np.float64) for t in tables.values()])
         for name in INPUT_LENGTHS

@@ -1,148 +1,221 @@
-"""Spike trains -> ISI histograms and autocorrelograms. Enters: spike times. Leaves: integer counts per unit.
+"""Spike times as sources hold them -> clean trains. Enters: times of units. Leaves: sorted ticks and what was dropped.
 
-Times become int64 microseconds ("ticks") once; 1 ms is then exactly 1000 ticks whatever the sampling rate, and every
-count below is integer arithmetic, identical on every platform.
+Nothing is dropped silently: every kind is counted per unit, and times that cannot be spike times are refused.
 """
 
+import logging
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.types import MODALITIES
+from .correlograms import compute_crosscorrelogram, compute_isi_acg
+from .ticks import N_ISI_BINS, N_LAGS, TICKS_PER_MS, TICKS_PER_S, to_ticks
 
-TICKS_PER_S = 1_000_000
-TICKS_PER_MS = 1_000
-N_ISI_BINS = MODALITIES["isi"].length
-N_LAGS = MODALITIES["acg"].length // 2
+__all__ = [
+    "N_ISI_BINS",
+    "N_LAGS",
+    "TICKS_PER_MS",
+    "TICKS_PER_S",
+    "Intervals",
+    "Trains",
+    "clean_trains",
+    "compute_crosscorrelogram",
+    "compute_isi_acg",
+    "to_ticks",
+]
+
+LOGGER = logging.getLogger(__name__)
 
 MAX_INVALID_FRAC = 0.01
 # A shuffled train has half of its steps descending: only clearly more than that (or mostly ties) is not a train.
 MAX_DESCENDING_FRAC = 0.6
 MAX_DUPLICATE_FRAC = 0.5
 MIN_MEDIAN_ISI_TICKS = 50
+MAX_MEDIAN_ISI_TICKS = 100 * TICKS_PER_S
 MIN_INTERVALS_TO_JUDGE = 100
 MAX_DURATION_S = 10 * 86_400
+MAX_FLOAT32_S = 1_000
+MAX_RATE_HZ = 1_000
+
+
+class Intervals(NamedTuple):
+    """Inter-spike intervals within runs: ``ticks`` (m,) int64 µs, the ``unit`` and the ``run`` (m,) of each."""
+
+    ticks: np.ndarray
+    unit: np.ndarray
+    run: np.ndarray
 
 
 @dataclass(frozen=True)
 class Trains:
-    """Clean spike trains of one recording.
+    """Clean spike trains of one session.
 
     Attributes
     ----------
-    ticks : (n_spikes,) int64, µs; unit i owns ``ticks[offsets[i]:offsets[i + 1]]``, strictly increasing
+    ticks : (n_spikes,) int64, µs; unit i owns ``ticks[offsets[i]:offsets[i + 1]]``, strictly increasing in each run
     offsets : (n_units + 1,) int64
-    duration_s : float
-    n_invalid, n_unsorted, n_duplicates : (n_units,) int64
-        Spikes dropped as NaN, infinite, negative or after the end; steps back in time; repeated ticks removed.
+    runs : (n_runs + 1,) int64, ends of stretches observed without a break; every unit border is one
+    duration_s : (n_units,) float64, how long each unit was observed
+    kept : (n_spikes,) int64, place of each spike among those of the source
+    n_invalid, n_unsorted, n_duplicates, n_censored : (n_units,) int64
+        Spikes dropped as NaN, infinite, negative or after the end; steps back in time; repeated ticks removed; spikes
+        dropped because they follow another one within ``censor_s``.
+    censor_s : float
     """
 
     ticks: np.ndarray
     offsets: np.ndarray
-    duration_s: float
+    runs: np.ndarray
+    duration_s: np.ndarray
+    kept: np.ndarray
     n_invalid: np.ndarray
     n_unsorted: np.ndarray
     n_duplicates: np.ndarray
+    n_censored: np.ndarray
+    censor_s: float = 0.0
 
     @property
     def n_spikes(self) -> np.ndarray:
         """(n_units,) int64"""
         return np.diff(self.offsets)
 
-    def intervals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return all inter-spike intervals: (m,) int64 µs, and (m,) int64 the unit of each."""
-        unit = np.repeat(np.arange(len(self.offsets) - 1), self.n_spikes)
-        same = unit[1:] == unit[:-1]
-        return np.diff(self.ticks)[same], unit[1:][same]
+    @property
+    def unit(self) -> np.ndarray:
+        """(n_spikes,) int32, the unit of each spike"""
+        return np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), self.n_spikes)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """All intervals between neighbours of one run; computed once, many scalars read them."""
+        within = np.ones(max(len(self.ticks) - 1, 0), dtype=bool)
+        within[self.runs[1:-1] - 1] = False
+        run = np.repeat(np.arange(len(self.runs) - 1, dtype=np.int32), np.diff(self.runs))
+        return Intervals(np.diff(self.ticks)[within], self.unit[1:][within], run[1:][within])
 
 
-def to_ticks(times: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Convert finite times in samples of ``rate_hz`` (1.0 for seconds) to int64 µs: ``round(1e6 * t / rate)``.
-
-    >>> to_ticks(np.array([0, 1, 2, 30]), 30_000.0).tolist()
-    [0, 33, 67, 1000]
-    """
-    return np.rint(TICKS_PER_S * np.asarray(times, dtype=np.float64) / rate_hz).astype(np.int64)
-
-
-def clean_trains(times: np.ndarray, offsets: np.ndarray, rate_hz: float, duration_s: float) -> Trains:
-    """Convert to ticks, drop impossible times, sort, remove exact duplicates; count all three per unit.
+def clean_trains(
+    times: np.ndarray,
+    offsets: np.ndarray,
+    rate_hz: float,
+    duration_s: float | np.ndarray,
+    segment: np.ndarray | None = None,
+    censor_ms: float = 0.0,
+) -> Trains:
+    """Convert to ticks, drop impossible times, sort, remove duplicates and double detections; count all per unit.
 
     Parameters
     ----------
     times : (n_spikes,) integer or float, samples of ``rate_hz`` (1.0 for seconds), unit after unit
     offsets : (n_units + 1,) int64
-    rate_hz, duration_s : float
+    rate_hz : float
+    duration_s : float, or (n_units,) where units were observed for different times; later spikes are impossible
+    segment : (n_spikes,) int64; a change of it within a unit is a border over which no interval is formed
+    censor_ms : a spike closer than this to the last one kept of its run was detected twice and is dropped; 0 keeps all
 
     Raises
     ------
     DataError
-        The rate is not positive, more than 1 % of the times are impossible, or they are not spike times in this unit
-        (longer than ten days, median interval under 50 µs, mostly repeated or descending).
+        The rate is not positive, more than 1 % of the times are impossible, or they are not spike times in this unit:
+        longer than ten days, median interval under 50 µs, mostly repeated or descending, or seconds that are all
+        whole numbers (samples or milliseconds).
+
+    Notes
+    -----
+    Milliseconds with fractions that are given as seconds look like slow units: when the median interval is over 100 s
+    a warning is logged.
     """
     if not (np.isfinite(rate_hz) and rate_hz > 0):
         raise DataError(f"spike times: sampling frequency {rate_hz} Hz; a positive number is needed")
-    seconds = np.asarray(times, dtype=np.float64) / rate_hz
-    n_units = len(offsets) - 1
-    unit = np.repeat(np.arange(n_units), np.diff(offsets))
-    finite = np.isfinite(seconds)
-    if finite.any() and seconds[finite].max() > MAX_DURATION_S:
-        days = seconds[finite].max() / 86_400
-        raise DataError(
-            f"spike times: the last spike is at {days:.0f} days (sampling frequency {rate_hz} Hz); "
-            "recordings of at most 10 days are read: check the sampling frequency and the unit (samples, not µs)"
-        )
-    valid = finite & (seconds >= 0) & (seconds <= duration_s)
-    n_bad = int((~valid).sum())
-    if n_bad > MAX_INVALID_FRAC * len(seconds):
-        raise DataError(
-            f"spike times: {n_bad} of {len(seconds)} are NaN, infinite, negative or after the end at {duration_s} s; "
-            "at most 1 % may be: check duration, sampling frequency and unit"
-        )
-    ticks, owner = to_ticks(np.asarray(times)[valid], rate_hz), unit[valid]
-    backwards = (np.diff(ticks) < 0) & (np.diff(owner) == 0)
-    ticks = ticks[np.lexsort((ticks, owner))]
-    repeated = np.zeros(len(ticks), dtype=bool)
-    repeated[1:] = (np.diff(ticks) == 0) & (np.diff(owner) == 0)
-    per_unit = [np.bincount(who, minlength=n_units) for who in (unit[~valid], owner[1:][backwards], owner[repeated])]
+    times, n_units = np.asarray(times), len(offsets) - 1
+    unit = np.repeat(np.arange(n_units, dtype=np.int32), np.diff(offsets))
+    duration = np.broadcast_to(np.asarray(duration_s, dtype=np.float64), n_units).copy()
+    kept = _find_possible(times, unit, rate_hz, duration)
+    n_invalid = np.bincount(unit, minlength=n_units) - np.bincount(unit[kept], minlength=n_units)
+    ticks, unit = to_ticks(times[kept], rate_hz), unit[kept]
+    part = np.zeros(len(kept), dtype=np.int64) if segment is None else np.asarray(segment)[kept]
+
+    backwards = (np.diff(ticks) < 0) & (np.diff(unit) == 0)
+    n_unsorted = np.bincount(unit[1:][backwards], minlength=n_units)
+    if backwards.any():
+        order = np.lexsort((part, ticks, unit))
+        ticks, kept, part = ticks[order], kept[order], part[order]
+    same_run = np.zeros(len(ticks), dtype=bool)
+    same_run[1:] = (np.diff(unit) == 0) & (np.diff(part) == 0)
+    repeated = same_run & (np.diff(ticks, prepend=-1) == 0)
     _refuse_labels(len(ticks), int(backwards.sum()), int(repeated.sum()))
-    kept = np.bincount(owner[~repeated], minlength=n_units)
-    trains = Trains(ticks[~repeated], np.concatenate([[0], np.cumsum(kept)]), float(duration_s), *per_unit)
-    intervals, _ = trains.intervals()
-    if len(intervals) >= MIN_INTERVALS_TO_JUDGE and np.median(intervals) < MIN_MEDIAN_ISI_TICKS:
-        raise DataError(
-            f"spike times: the median inter-spike interval is {np.median(intervals):.0f} µs at {rate_hz} Hz; "
-            "no neuron fires so fast: check the sampling frequency and the unit (samples, not ms or s)"
-        )
+    # A spike that begins a run is never a repeat, so the border stays with the spike when others are removed.
+    starts, unit, ticks, kept, n_duplicates = _without(repeated, ~same_run, unit, ticks, kept, n_units)
+    censored = _find_censored(ticks, starts, round(censor_ms * TICKS_PER_MS))
+    starts, unit, ticks, kept, n_censored = _without(censored, starts, unit, ticks, kept, n_units)
+
+    ends = np.concatenate([[0], np.cumsum(np.bincount(unit, minlength=n_units))])
+    trains = Trains(
+        ticks=ticks,
+        offsets=ends,
+        runs=np.unique(np.concatenate([np.flatnonzero(starts), ends])),
+        duration_s=duration,
+        kept=kept,
+        n_invalid=n_invalid,
+        n_unsorted=n_unsorted,
+        n_duplicates=n_duplicates,
+        n_censored=n_censored,
+        censor_s=censor_ms / 1e3,
+    )
+    _refuse_unit(trains, rate_hz)
     return trains
 
 
-def compute_isi_acg(ticks: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count inter-spike intervals and all pairs of spikes in one pass, units in parallel.
+def _find_possible(times: np.ndarray, unit: np.ndarray, rate_hz: float, duration_s: np.ndarray) -> np.ndarray:
+    """(n,) int64 places of the times that lie within the observation of their unit; few may be left out."""
+    seconds = times.astype(np.float64) / rate_hz
+    finite = np.isfinite(seconds)
+    last = seconds.max(initial=0, where=finite)
+    if last > MAX_DURATION_S:
+        raise DataError(
+            f"spike times: the last spike is at {last / 86_400:.0f} days (sampling frequency {rate_hz} Hz); "
+            "recordings of at most 10 days are read: check the sampling frequency and the unit (samples, not µs)"
+        )
+    if times.dtype == np.float32 and rate_hz == 1 and last > MAX_FLOAT32_S:
+        LOGGER.warning(
+            "spike times: float32 seconds up to %.0f s resolve no better than %.0f µs there; float64 would",
+            last,
+            np.spacing(np.float32(last)) * TICKS_PER_S,
+        )
+    possible = finite & (seconds >= 0) & (seconds <= duration_s[unit])
+    n_bad = len(seconds) - int(possible.sum())
+    if n_bad > MAX_INVALID_FRAC * len(seconds):
+        raise DataError(
+            f"spike times: {n_bad} of {len(seconds)} are NaN, infinite, negative or after the end at "
+            f"{duration_s.max():g} s; at most 1 % may be: check duration, sampling frequency and unit"
+        )
+    return np.flatnonzero(possible)
 
-    ISI bin k covers [k, k + 1) ms; intervals of 100 ms or more are not counted. ACG column 100 + k counts the pairs
-    whose distance d has ``floor((d + 500 µs) / 1 ms) = k``, 1 <= k <= 100, mirrored to 100 - k; the centre is 0.
 
-    Parameters
-    ----------
-    ticks : (n_spikes,) int64, µs, ascending within each unit
-    offsets : (n_units + 1,) int64
+def _without(
+    drop: np.ndarray, starts: np.ndarray, unit: np.ndarray, ticks: np.ndarray, kept: np.ndarray, n_units: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Columns of the spikes that stay, and (n_units,) how many of each unit were dropped."""
+    if not drop.any():
+        return starts, unit, ticks, kept, np.zeros(n_units, dtype=np.int64)
+    stay = ~drop
+    return starts[stay], unit[stay], ticks[stay], kept[stay], np.bincount(unit[drop], minlength=n_units)
 
-    Returns
-    -------
-    isi : (n_units, 100) int64
-    acg : (n_units, 201) int64
-    """
-    offsets = np.asarray(offsets, dtype=np.int64)
-    n_units = len(offsets) - 1
-    isi = np.zeros((n_units, N_ISI_BINS), dtype=np.int64)
-    acg = np.zeros((n_units, 2 * N_LAGS + 1), dtype=np.int64)
-    longest_first = np.argsort(-np.diff(offsets), kind="stable")
-    with numba.parallel_chunksize(1):
-        _count(np.ascontiguousarray(ticks, dtype=np.int64), offsets, longest_first, isi, acg)
-    return isi, acg
+
+def _find_censored(ticks: np.ndarray, starts: np.ndarray, censor_ticks: int) -> np.ndarray:
+    """(n,) bool: spikes less than ``censor_ticks`` after the last one that stays in their run."""
+    censored = ~starts & (np.diff(ticks, prepend=0) < censor_ticks)
+    previous, last = -2, 0
+    for i in np.flatnonzero(censored).tolist():
+        if i != previous + 1:
+            last = ticks[i - 1]
+        previous = i
+        # In a chain of close spikes one may be far enough from the last that stays, though not from its neighbour.
+        if ticks[i] - last >= censor_ticks:
+            censored[i], last = False, ticks[i]
+    return censored
 
 
 def _refuse_labels(n_spikes: int, n_backwards: int, n_repeated: int) -> None:
@@ -160,26 +233,29 @@ def _refuse_labels(n_spikes: int, n_backwards: int, n_repeated: int) -> None:
             )
 
 
-@numba.njit(parallel=True, cache=True)
-def _count(ticks, offsets, order, isi, acg):  # pragma: no cover - compiled
-    """Fill ``isi`` and ``acg`` (zeroed) from CSR trains; each unit belongs to one thread."""
-    n_lags = acg.shape[1] // 2
-    isi_end = isi.shape[1] * TICKS_PER_MS
-    window = n_lags * TICKS_PER_MS + TICKS_PER_MS // 2
-    for rank in numba.prange(len(order)):
-        unit = order[rank]
-        stop = offsets[unit + 1]
-        pairs = np.zeros(n_lags + 1, dtype=np.int64)
-        for i in range(offsets[unit], stop - 1):
-            first = ticks[i + 1] - ticks[i]
-            if first < isi_end:
-                isi[unit, first // TICKS_PER_MS] += 1
-            for j in range(i + 1, stop):
-                distance = ticks[j] - ticks[i]
-                if distance >= window:
-                    break
-                # uint32: d < 100 500 ticks, and an unsigned division by a constant is a multiplication.
-                pairs[np.uint32(distance + TICKS_PER_MS // 2) // np.uint32(TICKS_PER_MS)] += 1
-        for k in range(1, n_lags + 1):
-            acg[unit, n_lags + k] = pairs[k]
-            acg[unit, n_lags - k] = pairs[k]
+def _refuse_unit(trains: Trains, rate_hz: float) -> None:
+    """Raise when the times are in another unit than declared; warn of what is only unlikely."""
+    intervals = trains.intervals.ticks
+    fast = int((trains.n_spikes > MAX_RATE_HZ * trains.duration_s).sum())
+    if fast:
+        LOGGER.warning(
+            "spike times: %d units fire faster than %d Hz; is the unit of the times right?", fast, MAX_RATE_HZ
+        )
+    if len(intervals) < MIN_INTERVALS_TO_JUDGE:
+        return
+    median = float(np.median(intervals))
+    if median < MIN_MEDIAN_ISI_TICKS:
+        raise DataError(
+            f"spike times: the median inter-spike interval is {median:.0f} µs at {rate_hz} Hz; "
+            "no neuron fires so fast: check the sampling frequency and the unit (samples, not ms or s)"
+        )
+    if rate_hz == 1 and not (trains.ticks % TICKS_PER_S).any():
+        raise DataError(
+            f"spike times: all {len(trains.ticks)} are whole numbers of seconds; times to the millisecond or better "
+            "are needed: these look like samples or milliseconds, give their sampling frequency or convert to seconds"
+        )
+    if median > MAX_MEDIAN_ISI_TICKS:
+        LOGGER.warning(
+            "spike times: the median inter-spike interval is %.0f s; are these milliseconds given as seconds?",
+            median / TICKS_PER_S,
+        )

@@ -1,6 +1,6 @@
 """Templates -> aligned 50-sample waveforms. Enters: mean waveforms at any rate. Leaves: 20 kHz, trough at sample 20."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
@@ -11,6 +11,7 @@ from ..core.types import MODALITIES
 N_SAMPLES = MODALITIES["waveform"].length
 TROUGH_INDEX = 20
 CANONICAL_HZ = 20_000.0
+CANONICAL_MS_PER_SAMPLE = 1e3 / CANONICAL_HZ
 
 LOW_PASS_HZ = 8_000.0
 LOW_PASS_ORDER = 5
@@ -20,7 +21,8 @@ N_EDGE = 3
 POSITIVE_RATIO = 1.5
 MIN_CLIPPED_SAMPLES = 4
 MIN_SOURCE_SAMPLES = 5
-BLOCK = 1024
+BLOCK_ROWS = 1024
+"""Rows (unit x channel) at a time, so that the temporaries stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,29 @@ class AlignedWaveforms:
     Attributes
     ----------
     waveform : (n_units, 50) float32, the unit of the source; a missing row is all NaN
+    inside : (n_units, 50) bool, samples inside the source window; the others were made up by holding its edge
     coverage : (n_units,) float64, fraction of the 50 samples inside the source window; NaN where nothing was usable
     polarity : (n_units,) int8, sign of the largest absolute value; 0 where nothing was usable
     peak_channel : (n_units,) int64, channel with the largest peak-to-peak
+    peak_to_peak : (n_units, n_channels) float64, the unit of the source; NaN on bad channels
+    trough_ms : (n_units, n_channels) float64, time of each channel's trough in the source window; NaN as above, and
+        where there is only one channel
     flags : name -> (n_units,) bool; ``positive_spike, trough_at_edge, upsampled, flat, clipped``
     """
 
     waveform: np.ndarray
+    inside: np.ndarray
     coverage: np.ndarray
     polarity: np.ndarray
     peak_channel: np.ndarray
+    peak_to_peak: np.ndarray
+    trough_ms: np.ndarray
     flags: dict[str, np.ndarray]
 
 
-def align_waveforms(templates: np.ndarray, sampling_frequency_hz: float, min_coverage: float) -> AlignedWaveforms:
+def align_waveforms(
+    templates: np.ndarray, sampling_frequency_hz: float, min_coverage: float, refine_trough: bool = True
+) -> AlignedWaveforms:
     """Take each unit's peak channel, remove its baseline, align its trough and resample it to 20 kHz.
 
     Catmull-Rom interpolation around the parabola-refined minimum, after a zero-phase 8 kHz low-pass when the source
@@ -52,29 +63,34 @@ def align_waveforms(templates: np.ndarray, sampling_frequency_hz: float, min_cov
 
     Parameters
     ----------
-    templates : (n_units, n_samples, n_channels) float, any unit
+    templates : (n_units, n_samples, n_channels) float, any unit; a channel that is not finite is a bad one
     sampling_frequency_hz : float
     min_coverage : smallest fraction of the 2.5 ms inside the source window; less is a missing waveform
+    refine_trough : align on a parabola through the trough; else on its sample
 
     Raises
     ------
     DataError
-        The rate is not positive, or the window has fewer than 5 samples.
+        The rate is not positive, there is no channel, or the window has fewer than 5 samples.
     """
-    fs_hz, n_source = sampling_frequency_hz, templates.shape[1]
+    fs_hz, (_, n_source, n_channels) = sampling_frequency_hz, templates.shape
     if not (np.isfinite(fs_hz) and fs_hz > 0):
         raise DataError(f"waveforms: sampling frequency {fs_hz} Hz; a positive number is needed")
-    if n_source < MIN_SOURCE_SAMPLES:
-        raise DataError(f"waveforms: {n_source} samples per template; at least {MIN_SOURCE_SAMPLES} are needed")
-    starts = range(0, max(len(templates), 1), BLOCK)
-    blocks = [_align_block(templates[start : start + BLOCK], fs_hz, min_coverage) for start in starts]
-    return AlignedWaveforms(
-        waveform=np.concatenate([block.waveform for block in blocks]),
-        coverage=np.concatenate([block.coverage for block in blocks]),
-        polarity=np.concatenate([block.polarity for block in blocks]),
-        peak_channel=np.concatenate([block.peak_channel for block in blocks]),
-        flags={name: np.concatenate([block.flags[name] for block in blocks]) for name in blocks[0].flags},
-    )
+    if n_source < MIN_SOURCE_SAMPLES or n_channels == 0:
+        raise DataError(
+            f"waveforms: {n_source} samples on {n_channels} channels per template; at least {MIN_SOURCE_SAMPLES} "
+            "samples and one channel are needed"
+        )
+    block = max(1, BLOCK_ROWS // n_channels)
+    starts = range(0, max(len(templates), 1), block)
+    parts = [_align_block(templates[start : start + block], fs_hz, min_coverage, refine_trough) for start in starts]
+    columns = {
+        column.name: np.concatenate([getattr(part, column.name) for part in parts])
+        for column in fields(AlignedWaveforms)
+        if column.name != "flags"
+    }
+    flags = {name: np.concatenate([part.flags[name] for part in parts]) for name in parts[0].flags}
+    return AlignedWaveforms(**columns, flags=flags)
 
 
 def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
@@ -105,10 +121,10 @@ def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
     return rows[:, left] * (1 - weight) + rows[:, right] * weight
 
 
-def _align_block(templates: np.ndarray, fs_hz: float, min_coverage: float) -> AlignedWaveforms:
-    """``align_waveforms`` of a few units, so that the temporaries stay in the processor's cache."""
+def _align_block(templates: np.ndarray, fs_hz: float, min_coverage: float, refine_trough: bool) -> AlignedWaveforms:
+    """``align_waveforms`` of a few units."""
     n_source = templates.shape[1]
-    rows, peak_channel = _take_peak_channel(np.asarray(templates, dtype=np.float64))
+    rows, peak_channel, peak_to_peak, trough_ms = _read_channels(np.asarray(templates, dtype=np.float64), fs_hz)
     usable = np.isfinite(rows).all(axis=1)
     rows = np.where(usable[:, None], rows, 0.0)
     flat = usable & (np.ptp(rows, axis=1) == 0)
@@ -118,17 +134,20 @@ def _align_block(templates: np.ndarray, fs_hz: float, min_coverage: float) -> Al
     clipped = _is_clipped(rows, trough)
     before = np.where(np.arange(n_source) < trough[:, None], rows, -np.inf).max(axis=1)
     positive = before > POSITIVE_RATIO * np.abs(np.take_along_axis(rows, trough[:, None], axis=1)[:, 0])
-    position = trough + _parabola_offset(rows, trough)
+    position = trough + (_parabola_offset(rows, trough) if refine_trough else 0.0)
 
-    waveform, coverage = _resample(_low_pass(rows, fs_hz), position, fs_hz)
-    present = usable & ~flat & ~clipped
+    waveform, inside = _resample(_low_pass(rows, fs_hz), position, fs_hz)
+    present, coverage = usable & ~flat & ~clipped, inside.mean(axis=1)
     largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)[:, 0]
     waveform[~(present & (coverage >= min_coverage))] = np.nan
     return AlignedWaveforms(
         waveform=waveform.astype(np.float32),
+        inside=inside,
         coverage=np.where(present, coverage, np.nan),
         polarity=np.where(present, np.sign(largest), 0).astype(np.int8),
         peak_channel=peak_channel,
+        peak_to_peak=peak_to_peak,
+        trough_ms=trough_ms,
         flags={
             "positive_spike": present & positive,
             "trough_at_edge": present & at_edge,
@@ -139,13 +158,21 @@ def _align_block(templates: np.ndarray, fs_hz: float, min_coverage: float) -> Al
     )
 
 
-def _take_peak_channel(templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row of the finite channel with the largest peak-to-peak (ties: lowest index), and its index."""
+def _read_channels(templates: np.ndarray, fs_hz: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Row of the peak channel (ties: lowest index) and its index; peak-to-peak and trough time of all channels."""
+    n_units, n_source, n_channels = templates.shape
     finite = np.isfinite(templates).all(axis=1)
     filled = np.where(finite[:, None, :], templates, 0.0)
-    spread = np.where(finite, np.ptp(filled, axis=1), -1.0)
-    channel = spread.argmax(axis=1)
-    return np.take_along_axis(templates, channel[:, None, None], axis=2)[:, :, 0], channel
+    spread = np.where(finite, np.ptp(filled, axis=1), np.nan)
+    channel = np.where(finite, spread, -1.0).argmax(axis=1)
+    if n_channels == 1:  # one channel has no delays to others
+        trough_ms = np.full((n_units, 1), np.nan)
+    else:
+        rows = filled.transpose(0, 2, 1).reshape(-1, n_source)
+        trough = rows.argmin(axis=1)
+        position = (trough + _parabola_offset(rows, trough)).reshape(n_units, n_channels)
+        trough_ms = np.where(finite, position * (1e3 / fs_hz), np.nan)
+    return np.take_along_axis(templates, channel[:, None, None], axis=2)[:, :, 0], channel, spread, trough_ms
 
 
 def _find_troughs(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +217,7 @@ def _low_pass(rows: np.ndarray, fs_hz: float) -> np.ndarray:
 
 
 def _resample(rows: np.ndarray, trough: np.ndarray, fs_hz: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cubic convolution (Catmull-Rom) at 20 kHz steps around ``trough`` (n,) float; with the coverage."""
+    """Cubic convolution (Catmull-Rom) at 20 kHz steps around ``trough`` (n,) float; which samples are inside."""
     last = rows.shape[1] - 1
     step = fs_hz / CANONICAL_HZ
     position = trough[:, None] + (np.arange(N_SAMPLES) - TROUGH_INDEX) * step
@@ -207,4 +234,4 @@ def _resample(rows: np.ndarray, trough: np.ndarray, fs_hz: float) -> tuple[np.nd
     for shift, weight in zip((-1, 0, 1, 2), weights, strict=True):
         resampled += weight * np.take_along_axis(rows, np.clip(base + shift, 0, last), axis=1)
     beyond = np.abs(position - inside) / step
-    return resampled * np.clip(1 - beyond / N_TAPER, 0, 1), (beyond == 0).mean(axis=1)
+    return resampled * np.clip(1 - beyond / N_TAPER, 0, 1), beyond == 0

@@ -32,6 +32,7 @@ __all__ = [
     "CARD_FILE",
     "SORTING_FILES",
     "SOURCE_FILES",
+    "find_csv",
     "read_canonical",
     "read_canonical_frames",
     "read_sorting",
@@ -94,6 +95,13 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
         arrays,
         np.full(n_units, UNLABELLED) if labels[1] is None else labels[1],
     )
+
+
+def find_csv(path: Path) -> list[Path]:
+    """Return the files of a ``csv`` folder, none when neither waveforms nor intervals are there."""
+    needed = [MODALITIES[name].file for name in REQUIRED]
+    is_csv = path.is_dir() and any((path / name).is_file() for name in needed)
+    return [path / name for name in SOURCE_FILES if (path / name).is_file()] if is_csv else []
 
 
 def write_canonical(folder: Path, table: UnitTable) -> None:

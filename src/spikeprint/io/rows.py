@@ -1,4 +1,4 @@
-"""Dataset rows of a parameter file. Enters: the text of ``params.yaml``. Leaves: the text with one row more or fewer.
+"""Rows of a parameter file. Enters: the text of ``params.yaml``. Leaves: the text with one row more or fewer.
 
 Only the lines of the row change: comments, order, spacing and the style of every other line stay as the user wrote
 them, which no YAML writer promises. Adding and dropping a row gives back the same bytes.
@@ -12,60 +12,74 @@ import yaml
 from ..core.errors import ConfigError
 
 
-def insert_row(text: str, name: str, row: Mapping[str, Any]) -> str:
-    """Return ``text`` with ``name: {...}`` as the last row under ``datasets``.
+def insert_row(text: str, name: str, row: Mapping[str, Any], section: str = "datasets") -> str:
+    """Return ``text`` with ``name: {...}`` as the last row under ``section``.
 
     Raises
     ------
     ConfigError
-        ``datasets`` is not written as one row per line.
+        The section is not written as one row per line.
     """
-    spans, indent = _find_rows(text)
+    key, spans, indent = _find_rows(text, section)
     lines = text.splitlines(keepends=True)
-    end = max(stop for _, stop in spans.values())
+    end = max((stop for _, stop in spans.values()), default=key + 1)
+    if not spans:
+        lines[key] = lines[key].replace(EMPTY, "", 1)
     if not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
     value = yaml.safe_dump(dict(row), default_flow_style=True, sort_keys=False, width=10_000, allow_unicode=True)
     lines.insert(end, f"{' ' * indent}{name}: {value.strip()}\n")
-    return _checked(text, "".join(lines), lambda rows: rows.update({name: dict(row)}))
+    return _checked(text, "".join(lines), section, lambda rows: rows.update({name: dict(row)}))
 
 
-def drop_row(text: str, name: str) -> str:
-    """Return ``text`` without the row ``name`` under ``datasets``.
+def drop_row(text: str, name: str, section: str = "datasets") -> str:
+    """Return ``text`` without the row ``name`` under ``section``; an empty section is written ``{}``.
 
     Raises
     ------
     ConfigError
-        ``datasets`` is not written as one row per line.
+        The section is not written as one row per line.
     """
-    start, end = _find_rows(text)[0][name]
+    key, spans, _ = _find_rows(text, section)
+    start, end = spans[name]
     lines = text.splitlines(keepends=True)
-    return _checked(text, "".join(lines[:start] + lines[end:]), lambda rows: rows.pop(name))
+    if len(spans) == 1:
+        lines[key] = lines[key].replace(":", f":{EMPTY}", 1)
+    return _checked(text, "".join(lines[:start] + lines[end:]), section, lambda rows: rows.pop(name))
 
 
-def _find_rows(text: str) -> tuple[dict[str, tuple[int, int]], int]:
-    """First line and line after the last of each row, and the column where their names start."""
+EMPTY = " {}"
+"""What stands behind the name of a section without rows."""
+INDENT = 2
+
+
+def _find_rows(text: str, section: str) -> tuple[int, dict[str, tuple[int, int]], int]:
+    """Line of the section's name; first line and line after the last of each row; the column where their names start."""
     lines = text.splitlines()
-    section = next(value for key, value in yaml.compose(text).value if key.value == "datasets")
-    starts = [key.start_mark.line for key, _ in section.value]
+    key, value = next((key, value) for key, value in yaml.compose(text).value if key.value == section)
+    starts = [name.start_mark.line for name, _ in value.value]
     spans = {}
-    for (key, value), limit in zip(section.value, [*starts[1:], len(lines)], strict=True):
+    for (name, row), limit in zip(value.value, [*starts[1:], len(lines)], strict=False):
         # the mark after a block stands at the next word; blank lines and comments before that are not the row's
-        end = min(value.end_mark.line + (value.end_mark.column > 0), limit)
-        while end > key.start_mark.line + 1 and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
+        end = min(row.end_mark.line + (row.end_mark.column > 0), limit)
+        while end > name.start_mark.line + 1 and (
+            not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")
+        ):
             end -= 1
-        spans[key.value] = (key.start_mark.line, end)
-    return spans, section.value[0][0].start_mark.column
+        spans[name.value] = (name.start_mark.line, end)
+    return key.start_mark.line, spans, value.value[0][0].start_mark.column if value.value else INDENT
 
 
-def _checked(old: str, new: str, change: Callable[[dict[str, Any]], Any]) -> str:
-    """``new``, if it says what ``old`` says but for the ``change`` of its datasets."""
+def _checked(old: str, new: str, section: str, change: Callable[[dict[str, Any]], Any]) -> str:
+    """``new``, if it says what ``old`` says but for the ``change`` of its section."""
     wanted = yaml.safe_load(old)
-    change(wanted["datasets"])
+    change(wanted[section])
     try:
         found = yaml.safe_load(new)
     except yaml.YAMLError:
         found = None
     if found != wanted:
-        raise ConfigError("params.yaml: 'datasets' is not written as one row per line; write it so, or edit it by hand")
+        raise ConfigError(
+            f"params.yaml: '{section}' is not written as one row per line; write it so, or edit it by hand"
+        )
     return new

@@ -65,7 +65,7 @@ class RemotePredictor:
             name: [[None] * len(row) if np.isnan(row).all() else row.tolist() for row in x]
             for name, x in inputs.items()
         }
-        told = {name: origin.get(name, "") for name in ("dataset", "technology")}
+        told = {name: origin.get(name, "") for name in ("dataset", "technology", "representation")}
         body = json.dumps({"inputs": values, "params": told}).encode()
         request = urllib.request.Request(f"{self.url}/invocations", body, {"Content-Type": "application/json"})
         try:

@@ -24,7 +24,7 @@ LENGTHS = {"waveform": 50, "isi": 100, "acg": 201}
 LOWEST = {"waveform": -np.inf, "isi": 0.0, "acg": 0.0}
 """Modality -> least possible value: histograms count."""
 
-ORIGIN = ("dataset", "technology")
+ORIGIN = ("dataset", "technology", "representation")
 """Optional parameters of a request; empty = the model's neutral condition, a word it does not know is refused."""
 
 LARGEST = 1e30
@@ -57,7 +57,7 @@ class UnitModel(PythonModel):
         ----------
         model_input : table with one array per cell, or a mapping of arrays (n_units, length), with the keys of
             ``LENGTHS``; a row of NaN is a missing modality
-        params : ``dataset`` and ``technology``, see ``ORIGIN``
+        params : see ``ORIGIN``
 
         Returns
         -------
@@ -92,7 +92,7 @@ def find_unknown(origin: Mapping[str, str], vocabulary: Mapping[str, list[str]])
 
     Parameters
     ----------
-    origin : ``dataset`` and ``technology``, ``""`` = neutral
+    origin : what of ``ORIGIN`` is told, ``""`` = neutral
     vocabulary : condition -> known words; what the model is not told about has no entry and makes no difference
     """
     for name, word in origin.items():

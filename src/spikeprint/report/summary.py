@@ -37,6 +37,7 @@ def render_summary(
     tables: Mapping[str, UnitTable],
     validation: Mapping[str, Mapping[str, Any]],
     metrics: Mapping[str, Mapping[str, Any]],
+    comparison: Mapping[str, Any],
 ) -> str:
     """Return ``reports/summary.md``: what came in, what was trained, how good it is, how to read it.
 
@@ -46,6 +47,7 @@ def render_summary(
     tables : dataset -> canonical table
     validation : dataset -> content of ``reports/metrics/validation/<dataset>.json``
     metrics : ablation -> content of ``reports/metrics/<ablation>.json``
+    comparison : content of ``reports/metrics/comparison.json``
     """
     registered, split = params.register_.ablation, params.evaluate
     rows = sorted(metrics, key=lambda name: name != registered)
@@ -56,6 +58,7 @@ def render_summary(
         "## Data",
         _data_table(tables, validation),
         _expectations(validation),
+        _comparison(comparison),
         "![Mean waveform, inter-spike intervals and autocorrelogram of every cell type](figures/data.png)",
         "## How well cell types are told apart",
         "Balanced accuracy, mean ± standard deviation over folds; chance is 1 / number of types.",
@@ -118,7 +121,8 @@ def _data_table(tables: Mapping[str, UnitTable], validation: Mapping[str, Mappin
                 f"{counts.sum():,}",
                 classes or NONE,
                 gaps or NONE,
-                f"valid, {held} of {len(checks)} expectations",
+                str(table.card.get("representation", NONE)),
+                f"[valid, {held} of {len(checks)} expectations](validation/{name}/index.html)",
             ]
         )
     columns = [
@@ -130,6 +134,7 @@ def _data_table(tables: Mapping[str, UnitTable], validation: Mapping[str, Mappin
         "labelled",
         "cell types",
         "missing",
+        "histograms",
         "validation",
     ]
     return _table(columns, rows, numeric=(3, 4, 5)) + (
@@ -148,6 +153,17 @@ def _expectations(validation: Mapping[str, Mapping[str, Any]]) -> str:
     return "Not as expected (the pipeline goes on, look at the pages in `reports/validation/`):\n\n" * bool(
         lines
     ) + "\n".join(lines)
+
+
+def _comparison(comparison: Mapping[str, Any]) -> str:
+    """What sets the datasets apart; different animals and probes may, a wrong unit of time or volt should not."""
+    if comparison["n_datasets"] < 2:
+        return ""
+    page = "[page](validation/_between/index.html)"
+    lines = [f"* `{row['dataset']}`: {row['column']} {_short(row['value'])}" for row in comparison["outside"]]
+    if not lines:
+        return f"Between the datasets, rates, widths and class balance are within what is expected ({page})."
+    return f"Far from the other datasets ({page}):\n\n" + "\n".join(lines)
 
 
 def _score_table(metrics: Mapping[str, Mapping[str, Any]], registered: str, served: str) -> str:

@@ -27,6 +27,7 @@ def main(argv: list[str]) -> None:
     tables = {name: read_canonical(root / "data" / "canonical" / name) for name in params.datasets}
     validation = {name: read_json(reports / "metrics" / "validation" / f"{name}.json") for name in params.datasets}
     metrics: dict[str, Any] = {name: read_json(reports / "metrics" / f"{name}.json") for name in params.ablations}
+    comparison = read_json(reports / "metrics" / "comparison.json")
     styles = make_styles(label for table in tables.values() for label in table.labels)
     with timed("report"):
         figures = {
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> None:
             for name, figure in figures.items():
                 # Without the Software tag the bytes depend on the numbers only, so `dvc diff` shows real changes.
                 figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-        write_text(reports / "summary.md", render_summary(params, tables, validation, metrics))
+        write_text(reports / "summary.md", render_summary(params, tables, validation, metrics, comparison))
     LOGGER.info("wrote reports/summary.md")
 
 

@@ -5,7 +5,7 @@ The schemas stop bad data; an expectation that does not hold is told and goes on
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ import pandas as pd
 
 from ..core.files import atomic_folder
 from ..core.types import MODALITIES, UNLABELLED, UnitTable
+from .pages import make_index, make_offline
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when great_expectations is imported
 
-EXPECTATIONS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+Expectation = tuple[str, str, Mapping[str, Any]]
+"""Expectation of Great Expectations, column ("" = the table), arguments."""
+
+EXPECTATIONS: tuple[Expectation, ...] = (
     ("ExpectTableRowCountToBeBetween", "", {"min_value": 10}),
     ("ExpectColumnValuesToBeUnique", "unit_id", {}),
     ("ExpectColumnValuesToBeBetween", "firing_rate_hz", {"min_value": 0, "max_value": 500}),
@@ -32,7 +36,7 @@ EXPECTATIONS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("ExpectColumnMaxToBeBetween", "class_share", {"max_value": 0.8}),
     ("ExpectColumnMinToBeBetween", "class_share", {"min_value": 0.02}),
 )
-"""Expectation, column ("" = the table), arguments. Columns that a dataset lacks, or has no value of, are left out."""
+"""What is expected of the units of one dataset."""
 
 
 def make_unit_health(table: UnitTable) -> pd.DataFrame:
@@ -51,14 +55,22 @@ def make_unit_health(table: UnitTable) -> pd.DataFrame:
     )
 
 
-def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[str, Any]]:
-    """Check ``EXPECTATIONS`` and write the pages of Great Expectations.
+def check_expectations(
+    units: pd.DataFrame,
+    docs: Path,
+    name: str,
+    expectations: Sequence[Expectation] = EXPECTATIONS,
+    row_name: str | None = None,
+) -> list[dict[str, Any]]:
+    """Check a table against expectations and write the pages of Great Expectations.
 
     Parameters
     ----------
-    units : result of ``make_unit_health``
-    docs : folder of the pages, replaced; opens at ``index.html``
-    name : dataset, shown in the pages
+    units : result of ``make_unit_health``, or any table
+    docs : folder of the pages, replaced; opens at ``index.html``, also without a network
+    name : of the table, shown in the pages
+    expectations : columns that the table lacks, or has no value of, are left out
+    row_name : column by which the pages name the rows at fault; for small tables
 
     Returns
     -------
@@ -70,7 +82,7 @@ def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    known = [row for row in EXPECTATIONS if not row[1] or (row[1] in units and units[row[1]].notna().any())]
+    known = [row for row in expectations if not row[1] or (row[1] in units and units[row[1]].notna().any())]
     rules = [getattr(gxe, kind)(**({"column": column} if column else {}), **rest) for kind, column, rest in known]
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
@@ -78,6 +90,7 @@ def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[
     batch = asset.add_batch_definition_whole_dataframe("all")
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=rules))
     definition = gx.ValidationDefinition(name=name, data=batch, suite=suite)
+    detail: Any = {"result_format": "COMPLETE", "unexpected_index_column_names": [row_name]} if row_name else "SUMMARY"
     with atomic_folder(docs) as temporary:
         store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(temporary.resolve())}
         site: Any = {
@@ -88,9 +101,17 @@ def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[
         context.add_data_docs_site(site_name="pages", site_config=site)
         pages = gx.checkpoint.UpdateDataDocsAction(name="pages", site_names=["pages"])
         definitions = [context.validation_definitions.add(definition)]
-        checkpoint = gx.Checkpoint(name=name, validation_definitions=definitions, actions=[pages])
+        checkpoint = gx.Checkpoint(name=name, validation_definitions=definitions, actions=[pages], result_format=detail)
         run = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": units})
-    results: Any = next(iter(run.run_results.values())).results
+        results: Any = next(iter(run.run_results.values())).results
+        rows = _read_results(results)
+        limits = [_say_limits(result.expectation_config.kwargs) for result in results]
+        _finish_pages(temporary, name, rows, limits)
+    return rows
+
+
+def _read_results(results: Any) -> list[dict[str, Any]]:
+    """One row per expectation of a validation."""
     return [
         {
             "expectation": result.expectation_config.type,
@@ -100,6 +121,23 @@ def check_expectations(units: pd.DataFrame, docs: Path, name: str) -> list[dict[
         }
         for result in results
     ]
+
+
+def _say_limits(arguments: Mapping[str, Any]) -> str:
+    """What an expectation asks for, "" where it has no numbers."""
+    words = {"min_value": "at least", "max_value": "at most", "mostly": "for a part of"}
+    told = [f"{word} {arguments[key]:.3g}" for key, word in words.items() if arguments.get(key) is not None]
+    return ", ".join(told)
+
+
+def _finish_pages(docs: Path, name: str, rows: Sequence[Mapping[str, Any]], limits: Sequence[str]) -> None:
+    """Make every page readable offline; the index lists the outcomes and links the others."""
+    links = {}
+    for title, pattern in (("results", "validations/**/*.html"), ("expectations", "expectations/*.html")):
+        for page in sorted(docs.glob(pattern)):
+            page.write_text(make_offline(page.read_text(encoding="utf-8")), encoding="utf-8")
+            links[f"{title}: {page.stem}"] = page.relative_to(docs).as_posix()
+    (docs / "index.html").write_text(make_index(name, rows, limits, links), encoding="utf-8")
 
 
 def _observed(result: Mapping[str, Any]) -> float:
