@@ -216,7 +216,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], object] | None, list[str], int, str]
     "no measurement": (empty, ["mine"], 1, "source: none of 12 units has a usable waveform, isi, acg"),
     "species": (None, ["mine", "--species", " "], 2, "mine.species = '': .* at least 1 character"),
     "label column": (None, ["mine", "--label-column", "cel"], 2, r"no column 'cel'; did you mean 'cell'\?"),
-    "no folder": (lambda p, s: shutil.rmtree(s), ["mine"], 2, "source: no such folder"),
+    "no folder": (lambda p, s: shutil.rmtree(s), ["mine"], 2, "source: no such file or folder"),
     "no isi": (lambda p, s: (s / "isi_dist.csv").unlink(), ["mine"], 1, "isi_dist.csv: missing"),
     "text": (
         edit("isi_dist.csv", "0,1\n" + "1,2\n" * 6 + "1,many\n" * 6),
@@ -271,13 +271,15 @@ def test_a_simulated_session_keeps_its_raw_files(project: Path) -> None:
     (project / "data" / "raw" / "toy_silicon").mkdir(parents=True)
     (project / "data" / "canonical" / "toy_silicon").mkdir(parents=True)
     call(remove, "toy_silicon")
-    assert list(Params.load(project / "params.yaml").datasets) == ["toy_neuropixels"]
+    assert list(Params.load(project / "params.yaml").datasets) == ["toy_neuropixels", "toy_recording"]
     assert (project / "data" / "raw" / "toy_silicon").is_dir()
     assert not (project / "data" / "canonical" / "toy_silicon").exists()
 
 
 def test_the_last_dataset_stays(project: Path) -> None:
     call(remove, "toy_silicon")
+    call(remove, "toy_recording")
+    assert Params.load(project / "params.yaml").recordings == {}
     before = snapshot(project)
     with pytest.raises(SpikeprintError, match="'toy_neuropixels' is the only dataset") as caught:
         call(remove, "toy_neuropixels")

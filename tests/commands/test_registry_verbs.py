@@ -18,7 +18,7 @@ import yaml
 from spikeprint.cli import main
 from spikeprint.core.config import Params
 from spikeprint.core.types import Sorting, Templates
-from spikeprint.features.build import build_from_table
+from spikeprint.features.tables import build_from_table
 from spikeprint.io.datasets import read_canonical, read_source_table, write_sorting
 from spikeprint.registry.bundle import open_bundle
 from spikeprint.registry.promote import register
@@ -201,8 +201,8 @@ def test_embed_works_without_a_head(project, raw_csv, capsys):
 
 WRONG = {
     "a misspelled technology": (["{raw}", "--technology", "neuropixel"], 2, "did you mean 'neuropixels'?"),
-    "a folder that is not there": (["{raw}/nothing"], 1, "nothing"),
-    "a rate for spike trains": (["{recording}", "--sampling-frequency", "30000"], 2, "layout 'arrays'"),
+    "a folder that is not there": (["{raw}/nothing"], 2, "nothing"),
+    "another rate than the file's": (["{recording}", "--sampling-frequency", "25000"], 2, "says 25000"),
     "a rate in kHz": (
         ["{raw}", "--sampling-frequency", "30"],
         2,

@@ -13,7 +13,7 @@ import pytest
 from spikeprint.commands import validate
 from spikeprint.core.config import Params
 from spikeprint.core.errors import SpikeprintError
-from spikeprint.features.build import build_from_table
+from spikeprint.features.tables import build_from_table
 from spikeprint.io.datasets import read_source_table, write_canonical
 
 
@@ -168,7 +168,9 @@ def test_a_dataset_without_features_says_what_to_run(project: Path) -> None:
 
 
 def test_an_unknown_name_suggests(project: Path) -> None:
-    with pytest.raises(SpikeprintError, match=r"no folder and no dataset; did you mean 'toy_silicon'\?") as caught:
+    with pytest.raises(
+        SpikeprintError, match=r"no file or folder and no dataset; did you mean 'toy_silicon'\?"
+    ) as caught:
         call("toy_silico")
     assert caught.value.exit_code == 2
 

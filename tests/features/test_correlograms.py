@@ -228,6 +228,7 @@ def test_without_numba_numpy_counts_and_says_so_once(
         for _ in range(2):
             found = compute_isi_acg(*pack([TRAINS["random"]]), backend="numba")
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
-    assert [r.message for r in caplog.records] == [
+    told = {id(record): record.message for record in caplog.records}  # one record may reach two handlers
+    assert list(told.values()) == [
         "numba cannot be imported: spikes are counted by NumPy, with equal results, several times slower"
     ]

@@ -154,3 +154,46 @@ def test_stretch_equals_interpolation_at_half_pixel_centres(width: int) -> None:
 
 def test_stretch_keeps_missing_rows_missing() -> None:
     assert np.isnan(stretch_rows(np.full((1, 40), np.nan), 50)).all()
+
+
+def test_an_unrefined_trough_is_a_sample_of_the_source() -> None:
+    template = sample(20_000.0, shift_ms=0.02)
+    waveform = align_waveforms(template, 20_000.0, 0.5, refine_trough=False).waveform[0]
+    assert np.allclose(waveform, template[0, 20:70, 0], atol=1e-3)
+    assert not np.allclose(align_waveforms(template, 20_000.0, 0.5).waveform[0], waveform, atol=1)
+
+
+def test_the_inside_samples_are_those_of_the_source() -> None:
+    aligned = align_waveforms(sample(20_000.0, before_ms=0.5, after_ms=1.0), 20_000.0, 0.5, refine_trough=False)
+    where = np.flatnonzero(aligned.inside[0])
+    assert (where[0], where[-1], len(where)) == (10, 39, 30)
+    assert aligned.coverage[0] == aligned.inside[0].mean()
+
+
+def test_each_channel_has_its_size_and_trough_time() -> None:
+    delays = np.array([0.0, 0.11, -0.07, 0.2])
+    sizes = np.array([0.5, 1.0, 0.8, 0.3])
+    template = np.concatenate([sample(30_000.0, shift_ms=d) for d in delays], axis=2) * sizes
+    template[:, :, 3] = np.nan
+    aligned = align_waveforms(template, 30_000.0, 0.5)
+    assert aligned.trough_ms[0, :3] == pytest.approx(2.0 + delays[:3], abs=0.005)
+    assert aligned.peak_to_peak[0, :3] == pytest.approx(sizes[:3] * np.ptp(sample(30_000.0)), rel=0.01)
+    assert np.isnan([aligned.trough_ms[0, 3], aligned.peak_to_peak[0, 3]]).all()
+
+
+def test_one_channel_has_no_trough_times_to_compare() -> None:
+    assert np.isnan(align_waveforms(sample(30_000.0), 30_000.0, 0.5).trough_ms).all()
+
+
+def test_many_channels_change_nothing_on_the_peak_channel() -> None:
+    quiet = 0.01 * np.random.default_rng(0).normal(size=(1, 150, 1500))
+    template = np.concatenate([quiet, sample(30_000.0)[:, :150]], axis=2)
+    alone = align_waveforms(sample(30_000.0)[:, :150], 30_000.0, 0.5)
+    aligned = align_waveforms(np.repeat(template, 3, axis=0), 30_000.0, 0.5)
+    assert aligned.peak_channel.tolist() == [1500] * 3
+    assert np.array_equal(aligned.waveform, np.repeat(alone.waveform, 3, axis=0))
+
+
+def test_templates_without_channels_are_an_error() -> None:
+    with pytest.raises(DataError, match=r"60 samples on 0 channels per template; .* one channel are needed"):
+        align_waveforms(np.zeros((2, 60, 0)), 20_000.0, 0.5)

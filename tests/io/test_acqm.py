@@ -81,7 +81,7 @@ def test_label_column(tmp_path: Path) -> None:
 def test_sampling_rate(tmp_path: Path) -> None:
     path = write(tmp_path / "a.zip", fs=None)
     assert read_acqm(path, 12500.5)[0].time_rate_hz == 12500.5
-    with pytest.raises(DataError, match="no sampling rate 'fs'; pass --sampling-frequency"):
+    with pytest.raises(DataError, match="fs: no sampling rate; pass --sampling-frequency"):
         read_acqm(path)
     with pytest.raises(ConfigError, match=r"fs is 20000\.0 Hz, --sampling-frequency says 30000"):
         read_acqm(write(tmp_path / "b.zip"), 30000.0)

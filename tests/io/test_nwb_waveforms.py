@@ -11,7 +11,7 @@ import pytest
 from pynwb.misc import Units
 
 from nwb_files import new_file, save, spike, trains, write_nwb
-from spikeprint.core.errors import DataError
+from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.core.types import Templates
 from spikeprint.io.nwb import read_nwb
 
@@ -247,9 +247,11 @@ def test_the_user_gives_the_rate(path: Path) -> None:
     assert read(write_nwb(path, with_means(multi())), 24_000.0).sampling_frequency_hz == 24_000.0
 
 
-def test_the_file_is_right_about_its_rate(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert read(write_nwb(path, with_means(multi()), rate_hz=RATE), 20_000.0).sampling_frequency_hz == RATE
-    assert "sampling frequency 20000 Hz given, the file says 30000 Hz: taken" in caplog.text
+def test_file_and_user_must_agree_about_the_rate(path: Path) -> None:
+    write_nwb(path, with_means(multi()), rate_hz=RATE)
+    assert read(path, RATE * 1.0005).sampling_frequency_hz == RATE
+    with pytest.raises(ConfigError, match=r"sampling_rate is 30000\.0 Hz, --sampling-frequency says 20000"):
+        read(path, 20_000.0)
 
 
 def test_no_rate_anywhere(path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from spikeprint.core.config import Params
 from spikeprint.core.errors import ConfigError, SchemaError
-from spikeprint.features.build import build_from_table
+from spikeprint.features.tables import build_from_table
 from spikeprint.io.datasets import read_source_table, write_canonical
 from spikeprint.stages import validate
 

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from spikeprint.core.config import Params, SessionParams
 from spikeprint.core.types import Sorting, UnitTable
-from spikeprint.features.build import build_from_sorting
+from spikeprint.features.build import build_from_sortings
 from spikeprint.synth.toy import CELL_TYPES, LAYOUTS, draw_unit, simulate_session, simulate_train
 
 PARAMS = Params.load(Path(__file__).parents[2] / "params.yaml")
@@ -30,7 +30,7 @@ SMALL = SessionParams(
 def features(name: str, sorting: Sorting) -> UnitTable:
     """Canonical features with the default parameters."""
     card = {"dataset": name, "technology": "neuropixels", "species": "mouse", "format": "arrays", "source_md5": ""}
-    return build_from_sorting(sorting, PARAMS.features, card)
+    return build_from_sortings([sorting], PARAMS.features, card)
 
 
 @pytest.fixture(scope="module", params=list(SESSIONS))

@@ -1,8 +1,8 @@
 """Add units or a recording to the project.
 
-PATH holds units (a folder of CSVs, a phy folder, NWB, ACQM or CellExplorer files, a SortingAnalyzer, NumPy arrays) or raw
-traces (SpikeGLX, NWB, SpikeInterface, binary and probe), which the pipeline then sorts. docs/sources.md describes every
-layout. All is checked before anything changes. Then the files are copied to data/raw/NAME and put under DVC, and
+PATH holds units (a folder of CSVs, a phy folder, NWB, ACQM or CellExplorer files, a SortingAnalyzer, NumPy arrays) or
+raw traces (SpikeGLX, NWB, SpikeInterface, binary and probe), which the pipeline then sorts. docs/sources.md describes
+every layout. All is checked before anything changes. Then the files are copied to data/raw/NAME and put under DVC, and
 params.yaml gets a row.
 """
 

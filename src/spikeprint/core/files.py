@@ -19,7 +19,6 @@ import pandas as pd
 
 from .errors import ConfigError, DataError
 
-
 HASH_BLOCK = 1 << 20
 """Bytes read at a time: a recording does not fit into memory."""
 

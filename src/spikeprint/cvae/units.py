@@ -8,7 +8,6 @@ import numpy as np
 from ..core.types import UnitTable
 from ..features.transforms import INPUT_LENGTHS
 
-
 ORIGIN = ("dataset", "technology", "species", "representation")
 """What is known of where units come from; keys of a canonical card."""
 

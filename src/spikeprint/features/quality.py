@@ -107,17 +107,22 @@ def _sizes(evidence: Evidence, measure: Callable[[np.ndarray], float]) -> np.nda
     return _per_unit(evidence, np.abs(np.asarray(evidence.amplitudes_uv, dtype=np.float64)), measure)
 
 
+def _fill_bins(sizes: np.ndarray) -> bool:
+    """Whether a histogram of the sizes says anything."""
+    return len(sizes) >= MIN_SPIKES_PER_BIN * N_AMPLITUDE_BINS and np.ptp(sizes) > 0
+
+
 def estimate_amplitude_cutoff(sizes: np.ndarray) -> float:
     """Return the fraction of spikes too small to be detected, at most 0.5, from the symmetry of the sizes.
 
     Hill et al. 2011 as in SpikeInterface: 100 bins, smoothed by a Gaussian of 3 bins; what lies above the last bin as
-    high as the lowest one is missing below it. NaN with fewer than 5 spikes per bin.
+    high as the lowest one is missing below it. NaN with fewer than 5 spikes per bin, or without any spread.
 
     Parameters
     ----------
     sizes : (n,) float64, positive
     """
-    if len(sizes) < MIN_SPIKES_PER_BIN * N_AMPLITUDE_BINS:
+    if not _fill_bins(sizes):
         return np.nan
     counts = np.histogram(sizes, N_AMPLITUDE_BINS)[0].astype(np.float64)
     smooth = gaussian_filter1d(counts, AMPLITUDE_SMOOTHING, mode="nearest")
@@ -131,12 +136,14 @@ def compare_low_bins(sizes: np.ndarray) -> tuple[float, float]:
 
     IBL white paper 2022 as in SpikeInterface: 100 bins; mean count of those below the 10 % quantile, minus the mean of
     those above the 75 % quantile, in standard deviations of the latter; and over the highest bin. NaN where there are
-    no such bins.
+    no such bins, and as for the amplitude cutoff.
 
     Parameters
     ----------
     sizes : (n,) float64, positive
     """
+    if not _fill_bins(sizes):
+        return np.nan, np.nan
     counts, edges = np.histogram(sizes, N_AMPLITUDE_BINS)
     low_end, high_start = np.quantile(sizes, (LOW_QUANTILE, HIGH_QUANTILE))
     low, high = counts[edges[1:] <= low_end], counts[edges[:-1] >= high_start]

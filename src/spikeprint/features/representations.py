@@ -56,7 +56,7 @@ REPRESENTATIONS: dict[str, dict[str, Histogram]] = {
 """Declared name -> histograms. ``cellexplorer`` is acg.narrow and isi.log10 of its files."""
 
 SAME_AXIS = frozenset({COUNTS, "probability_1ms", "rate_1ms"})
-"""Equal bins in different units: the model divides every histogram by its mean, so these are one representation to it."""
+"""Equal bins in unequal units: the model divides every histogram by its mean, so these are one representation to it."""
 
 
 def describe_axis(representation: str, dataset: str) -> str:

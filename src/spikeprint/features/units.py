@@ -1,4 +1,4 @@
-"""Units as a source holds them -> canonical features. Enters: sortings or a table, a row of ``datasets``. Leaves: ``UnitTable``."""
+"""Units as a source holds them -> canonical features. Enters: sortings or a table, and a row. Leaves: ``UnitTable``."""
 
 from typing import Any
 
@@ -27,8 +27,7 @@ def build_units(
     DataError
         Values from which no features can be computed.
     """
-    is_table = isinstance(raw, SourceTable)
-    representation = (row.representation or LEGACY) if is_table else COUNTS
+    representation = (row.representation or LEGACY) if isinstance(raw, SourceTable) else COUNTS
     card: dict[str, Any] = {
         "dataset": dataset,
         "technology": row.technology,
@@ -37,6 +36,6 @@ def build_units(
         "source_md5": source_md5,
         "representation": describe_axis(representation, dataset),
     }
-    if is_table:
+    if isinstance(raw, SourceTable):
         return build_from_table(raw, params, row.sampling_frequency_hz, card, representation)
     return build_from_sortings(raw, params, card)

@@ -7,15 +7,13 @@ import io
 import logging
 import re
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from ..core.errors import ConfigError, DataError
-from ..core.types import UNLABELLED, Sorting, Templates
-from .units import check_rate, last_spike_s, one_line, pick_label_column, shortlist, to_integers
+from ..core.errors import DataError
+from ..core.types import UNLABELLED, Sorting
+from .units import last_spike_s, one_line, pick_label_column, settle_rate, shortlist, to_integers
 from .unpickle import DAMAGE, check_size, load_npz_restricted
 
 MEMBER = "qm.npz"
@@ -81,7 +79,7 @@ def _read_zip(path: Path, name: str, rate_hz: float | None, label_column: str | 
     trains = {_key(unit): samples for unit, samples in found["train"].items()}
     if len(trains) != len(found["train"]):
         raise DataError(f"{path}: train: {shortlist(found['train'])}: two units of one name; unit ids must be unique")
-    fs_hz = _pick_rate(path, found.get("fs"), rate_hz)
+    fs_hz = settle_rate(found.get("fs"), rate_hz, f"{path}: {MEMBER}: fs")
     samples = [to_integers(np.ravel(train), f"{path}: train of unit {unit}") for unit, train in trains.items()]
     times = np.concatenate([np.empty(0, dtype=np.int64), *samples])
     neurons = _match_neurons(path, found.get("neuron_data"), trains)
@@ -126,18 +124,6 @@ def _open_member(path: Path) -> io.BytesIO:
 def _is_unsafe(name: str) -> bool:
     """Whether the name of a member is absolute or climbs out of its folder, on any system."""
     return bool(re.match(r"^([\\/]|[A-Za-z]:)", name)) or ".." in re.split(r"[\\/]", name)
-
-
-def _pick_rate(path: Path, found: Any, given_hz: float | None) -> float:
-    """Hz, of the file; the option is for files without."""
-    if found is None:
-        if given_hz is None:
-            raise DataError(f"{path}: {MEMBER} has no sampling rate 'fs'; pass --sampling-frequency, in Hz")
-        return check_rate(given_hz, f"{path}: the sampling frequency given")
-    rate_hz = check_rate(found, f"{path}: {MEMBER}: fs")
-    if given_hz is not None and not np.isclose(given_hz, rate_hz, rtol=1e-9):
-        raise ConfigError(f"{path}: fs is {rate_hz} Hz, --sampling-frequency says {given_hz}; leave the option out")
-    return rate_hz
 
 
 def _key(unit: Any) -> str:

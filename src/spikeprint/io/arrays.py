@@ -29,9 +29,10 @@ def write_sorting(folder: Path, sorting: Sorting) -> None:
     """Write spike trains and templates as an ``arrays`` folder, atomically; it reads back identically."""
     with atomic_folder(folder) as temporary:
         is_samples = sorting.spike_times.dtype.kind in "iu"
-        known = {name: getattr(sorting, name) for name in _OF_SPIKES if getattr(sorting, name) is not None}
-        times = {_TIMES[0] if is_samples else _TIMES[1]: sorting.spike_times}
-        np.savez(temporary / "spikes.npz", **times, offsets=sorting.offsets, **known)
+        spikes: dict[str, Any] = {_TIMES[0] if is_samples else _TIMES[1]: sorting.spike_times}
+        spikes["offsets"] = sorting.offsets
+        spikes |= {name: getattr(sorting, name) for name in _OF_SPIKES if getattr(sorting, name) is not None}
+        np.savez(temporary / "spikes.npz", **spikes)
         units = {"unit_id": sorting.unit_ids, "cell_type": sorting.labels, "duration_s": sorting.duration_s}
         noise = {} if sorting.noise_uv is None else {"noise_uv": sorting.noise_uv}
         write_csv(temporary / "units.csv", pd.DataFrame({**units, **noise, **sorting.extra}))
@@ -131,7 +132,8 @@ def _read_templates(path: Path, recording: dict[str, Any]) -> Templates | None:
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu" or values.ndim != 3:
         found = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an .npz archive"
         raise DataError(f"{path}: {found}; numbers (n_units, n_samples, n_channels) are needed")
-    bad = (~np.isfinite(values).all(axis=1) & ~np.isnan(values).all(axis=1)).any(axis=1)
+    is_whole = np.isfinite(values).all(axis=1) | np.isnan(values).all(axis=1)
+    bad = ~np.asarray(is_whole).all(axis=1)
     if bad.any():
         raise DataError(
             f"{path}: template {int(np.argmax(bad))} is not finite in part ({bad.sum()} such templates); "

@@ -16,6 +16,7 @@ from ..core.runtime import LOGGER
 from ..core.types import Templates
 from .nwb_electrodes import count_electrodes, find_positions, read_electrodes
 from .nwb_file import UnitsTable, is_group
+from .units import settle_rate
 
 MEANS, SPIKES = ("waveform_mean",), ("spike_waveforms", "waveforms")
 MICROVOLTS = {
@@ -236,14 +237,7 @@ def _find_rate(table: UnitsTable, name: str, file: Any, given_hz: float | None) 
     found += [_number(table.group.attrs.get("waveform_rate")), 1 / resolution if resolution > 0 else 0.0]
     found += [_probe_rate(file)]
     told = next((rate for rate in found if SAMPLING_HZ[0] <= rate <= SAMPLING_HZ[1]), None)
-    if told is None and given_hz is None:
-        raise DataError(
-            f"{table.path}: units/{name} has no sampling_rate and spike_times no resolution; "
-            "the rate of its waveforms is needed: --sampling-frequency HZ"
-        )
-    if told is not None and given_hz is not None and abs(told - given_hz) > 1e-3 * told:
-        LOGGER.warning("%s: sampling frequency %g Hz given, the file says %g Hz: taken", table.path, given_hz, told)
-    return told if told is not None else float(given_hz or 0)
+    return settle_rate(told, given_hz, f"{table.path}: units/{name}: sampling_rate")
 
 
 def _probe_rate(file: Any) -> float:

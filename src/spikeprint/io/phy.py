@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ConfigError, DataError
+from ..core.errors import DataError
 from ..core.types import UNLABELLED, Sorting
 from .phy_tables import find_cluster_tables, read_cluster_table
 from .phy_templates import TEMPLATE_FILES, load_positions, read_templates
-from .units import check_rate, group_by_unit, last_spike_s, load_vector, pick_label_column, to_column
+from .units import group_by_unit, last_spike_s, load_vector, pick_label_column, settle_rate, to_column
 from .windows import BinaryLayout, average_windows
 
 TIMES = "spike_times.npy"
@@ -89,7 +89,7 @@ def _folders(path: Path) -> list[Path]:
 def _read(folder: Path, name: str, given_hz: float | None, label_column: str | None) -> Sorting:
     """One folder."""
     params = _read_params(folder / PARAMS)
-    rate_hz = _pick_rate(folder, params.get("sample_rate"), given_hz)
+    rate_hz = settle_rate(params.get("sample_rate"), given_hz, f"{folder / PARAMS}: sample_rate")
     samples = load_vector(folder / TIMES, whole=True)
     clusters = _read_owners(folder, len(samples))
     table = read_cluster_table(folder)
@@ -169,20 +169,6 @@ def _read_params(path: Path) -> dict[str, Any]:
                     f"{path}: line {node.lineno}: {name} is computed; the file is read, not run: write a plain value"
                 ) from None
     return found
-
-
-def _pick_rate(folder: Path, found: Any, given_hz: float | None) -> float:
-    """Hz, of ``params.py``; the option is for folders without."""
-    if found is None and given_hz is None:
-        raise DataError(f"{folder}: no sample_rate (no {PARAMS}, or none in it); pass --sampling-frequency, in Hz")
-    if found is None:
-        return check_rate(given_hz, f"{folder}: the sampling frequency given")
-    rate_hz = check_rate(found, f"{folder / PARAMS}: sample_rate")
-    if given_hz is not None and not np.isclose(given_hz, rate_hz, rtol=1e-9):
-        raise ConfigError(
-            f"{folder / PARAMS}: sample_rate is {rate_hz} Hz, --sampling-frequency says {given_hz}; correct one of them"
-        )
-    return rate_hz
 
 
 def _find_traces(folder: Path, params: Mapping[str, Any]) -> list[Path]:

@@ -54,7 +54,7 @@ INDENT = 2
 
 
 def _find_rows(text: str, section: str) -> tuple[int, dict[str, tuple[int, int]], int]:
-    """Line of the section's name; first line and line after the last of each row; the column where their names start."""
+    """Line of the section's name; first line of each row and the line after its last; the column where names start."""
     lines = text.splitlines()
     key, value = next((key, value) for key, value in yaml.compose(text).value if key.value == section)
     starts = [name.start_mark.line for name, _ in value.value]

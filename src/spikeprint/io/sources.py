@@ -21,7 +21,7 @@ from .recordings import find_binary, find_saved, find_spikeglx
 from .trains import find_arrays, read_arrays_source
 
 Find = Callable[[Path], list[Path]]
-"""Path -> the files that belong to the dataset; none when the path is not of this layout. Never raises on foreign files."""
+"""Path -> the files that belong to the dataset; none when the path is not of this layout. Foreign files never raise."""
 Units = list[Sorting] | SourceTable
 
 
@@ -94,11 +94,12 @@ def identify(path: Path, wanted: str = "auto", as_recording: bool = False) -> Fo
         raise ConfigError(f"{path}: no such file or folder; a dataset or a recording is needed")
     if wanted not in FORMATS:
         raise ConfigError(f"--from '{wanted}'{suggest(wanted, FORMATS)}; known: {', '.join(FORMATS)}")
-    tables = [(RECORDINGS, True)] if as_recording else [(SOURCES, False), (RECORDINGS, True)]
-    for table, is_recording in tables:
-        for name, entry in table.items():
-            if wanted in ("auto", name) and (files := entry.find(path)):
-                return Found(path, name, is_recording, tuple(files))
+    asked = [(name, traces.find, True) for name, traces in RECORDINGS.items()]
+    if not as_recording:
+        asked = [*((name, source.find, False) for name, source in SOURCES.items()), *asked]
+    for name, find, is_recording in asked:
+        if wanted in ("auto", name) and (files := find(path)):
+            return Found(path, name, is_recording, tuple(files))
     known = SOURCES | RECORDINGS if wanted == "auto" else {wanted: (SOURCES | RECORDINGS)[wanted]}
     layouts = "; ".join(f"{name}: {entry.description}" for name, entry in known.items())
     what = "of no known layout" if wanted == "auto" else f"not of layout '{wanted}'"

@@ -13,7 +13,7 @@ from ..core.errors import DataError
 from ..core.types import UNLABELLED, Sorting, Templates
 from .arrays import SORTING_FILES, read_sorting
 from .mats import list_variables, read_mat
-from .units import check_rate, last_spike_s, one_line, pick_label_column, shortlist
+from .units import check_rate, last_spike_s, one_line, pick_label_column, settle_rate, shortlist
 
 TEMPLATE = "template/"
 """Member ``template/<unit>`` of an ``.npz`` file: the mean waveform of that unit, µV."""
@@ -118,7 +118,12 @@ def read_arrays_source(
         There is no such label column.
     """
     if (path / "recording.json").is_file():
-        return [_relabel(read_sorting(path), label_column, path / "units.csv")]
+        sorting = read_sorting(path)
+        if sorting.time_rate_hz != 1.0:
+            settle_rate(
+                sorting.time_rate_hz, sampling_frequency_hz, f"{path / 'recording.json'}: sampling_frequency_hz"
+            )
+        return [_relabel(sorting, label_column, path / "units.csv")]
     files = find_arrays(path)
     if not files:
         raise DataError(f"{path}: no recording.json with spikes.npz, and no single .npz or .mat file of spike trains")
@@ -161,6 +166,8 @@ def _read_npz(path: Path, given_hz: float | None, label_column: str | None) -> S
     labels = dict(zip(*(listed[name].tolist() for name in _LABELS), strict=True)) if column else None
     templates = {name.removeprefix(TEMPLATE): found.pop(name) for name in list(found) if name.startswith(TEMPLATE)}
     rate_hz = numbers.get("sampling_frequency_hz", given_hz)
+    if rate_hz is not None:
+        rate_hz = settle_rate(numbers.get("sampling_frequency_hz"), given_hz, f"{path}: sampling_frequency_hz")
     return from_trains(found, templates, rate_hz, numbers.get("duration_s"), labels, numbers.get("templates_hz"))
 
 

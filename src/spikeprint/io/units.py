@@ -160,6 +160,32 @@ def check_rate(value: Any, where: str) -> float:
     return rate_hz
 
 
+def settle_rate(stated: Any, given_hz: float | None, where: str) -> float:
+    """Return the sampling frequency, Hz: what the files state; the user's word is for files that state none.
+
+    Parameters
+    ----------
+    stated : of the files, None where they do not say
+    given_hz : of the user (``--sampling-frequency``); may differ from ``stated`` by 0.1 %, for rates are often rounded
+    where : what should state the rate; the messages begin with it
+
+    Raises
+    ------
+    DataError
+        Nobody says, or it is not a positive number.
+    ConfigError
+        The two disagree.
+    """
+    if stated is None:
+        if given_hz is None:
+            raise DataError(f"{where}: no sampling rate; pass --sampling-frequency, in Hz")
+        return check_rate(given_hz, f"{where}: the sampling frequency given")
+    rate_hz = check_rate(stated, where)
+    if given_hz is not None and not np.isclose(given_hz, rate_hz, rtol=1e-3):
+        raise ConfigError(f"{where} is {rate_hz} Hz, --sampling-frequency says {given_hz}; correct one of them")
+    return rate_hz
+
+
 def to_column(values: Sequence[str]) -> np.ndarray:
     """Return the cells of a column as floats (empty = NaN) when all are numbers, else as objects of str."""
     cells = [value.strip() for value in values]
