@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numba
@@ -143,9 +144,7 @@ def compare_peers(size: Size) -> list[dict]:
     group = pynapple.TsGroup(
         {i: pynapple.Ts(few[few_offsets[i] : few_offsets[i + 1]] / 1e6) for i in range(size.n_peer_units)}
     )
-    single = [
-        to_sorting(few[a:b], np.array([0, b - a])) for a, b in zip(few_offsets[:-1], few_offsets[1:], strict=True)
-    ]
+    single = [to_sorting(few[a:b], np.array([0, b - a])) for a, b in pairwise(few_offsets)]
     options = {"window_ms": 201.0, "bin_ms": 1.0, "n_jobs": 1}
     name = f"ISI + ACG, {size.n_units} units x {size.n_spikes:,}"
     rows = [
@@ -232,7 +231,8 @@ if __name__ == "__main__":
     )
     probe = generate_linear_probe(n_channels, ypitch=20)
     probe.set_device_channel_indices(np.arange(n_channels))
-    recording = concatenate_recordings([traces]).set_probe(probe)
+    recording = concatenate_recordings([traces])
+    recording.set_probe(probe)
     rng, n = np.random.default_rng(0), recording.get_num_samples()
     trains = {str(i): np.sort(rng.integers(100, n - 100, int(5 * n / fs))) for i in range(20)}
     sorting = NumpySorting.from_unit_dict(trains, fs)
@@ -262,7 +262,8 @@ def measure_streaming(size: Size) -> list[dict]:
     use = json.loads(done.stdout.splitlines()[-1])
     n_workers = use["n_workers"] if use["worker"] else 0
     peak = (use["own"] + n_workers * use["worker"]) / (2**20 if sys.platform != "darwin" else 2**30)
-    name = f"peak memory, {n_blocks * n_channels * n_samples * 2 / 1e9:.2g} GB recording ({n_workers} workers, {spent:.0f} s)"
+    gigabytes = n_blocks * n_channels * n_samples * 2 / 1e9
+    name = f"peak memory, {gigabytes:.2g} GB recording ({n_workers} workers, {spent:.0f} s)"
     return [row(name, peak, "GiB", 1.0)]
 
 
@@ -274,7 +275,8 @@ def show(found: dict) -> str:
     against = f"{found['peer']}: {found['peer_value']:.3f} s, ratio {found['ratio']:.1f} x" if found["peer"] else ""
     sign = ">=" if found["peer"] else "<="
     verdict = "holds" if found["holds"] else "MISSED"
-    return f"{found['name']:<72} {found['value']:9.3f} {found['unit']:<8} {verdict} ({sign} {found['target']:g})  {against}"
+    measured = f"{found['value']:9.3f} {found['unit']:<8} {verdict} ({sign} {found['target']:g})"
+    return f"{found['name']:<72} {measured:<40} {against}".rstrip()
 
 
 def main() -> int:

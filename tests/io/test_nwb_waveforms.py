@@ -256,7 +256,7 @@ def test_file_and_user_must_agree_about_the_rate(path: Path) -> None:
 
 def test_no_rate_anywhere(path: Path) -> None:
     write_nwb(path, with_means(multi()))
-    with pytest.raises(DataError, match=r"the rate of its waveforms is needed: --sampling-frequency HZ"):
+    with pytest.raises(DataError, match=r"sampling_rate: no sampling rate; pass --sampling-frequency"):
         read_nwb(path)
 
 

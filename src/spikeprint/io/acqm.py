@@ -7,12 +7,14 @@ import io
 import logging
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.types import UNLABELLED, Sorting
+from ..core.types import UNLABELLED, Sorting, Templates
 from .units import last_spike_s, one_line, pick_label_column, settle_rate, shortlist, to_integers
 from .unpickle import DAMAGE, check_size, load_npz_restricted
 
