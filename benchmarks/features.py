@@ -42,7 +42,7 @@ class Size:
     n_units: int = 500
     n_spikes: int = 50_000
     n_peer_units: int = 20
-    n_pooled_spikes: int = 5_000
+    n_pooled_spikes: int = 1_000
     n_busy: int = 1_000_000
     n_waveforms: int = 82_094
     n_canonical: int = 60_000
@@ -167,7 +167,7 @@ def compare_peers(size: Size) -> list[dict]:
             scale,
         ),
     ]
-    # The pooled calls go through all pairs of spikes of all units: all units are needed, a tenth of the time is enough.
+    # The pooled calls go through all pairs of spikes of all units: all units are needed, a part of the time is enough.
     ticks, offsets = draw_trains(size.n_units, size.n_pooled_spikes, RATE_HZ)
     pooled, once = to_sorting(ticks, offsets), Size(repeats=min(size.repeats, 3))
     name = f"ISI + ACG, {size.n_units} units x {size.n_pooled_spikes:,}"

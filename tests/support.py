@@ -65,6 +65,10 @@ def shrink(values: dict) -> None:
     """Make the default pipeline a matter of seconds: few units, few epochs, two folds, two ablation rows."""
     for session in values["simulate"]["sessions"].values():
         session.update(n_units_per_type=12, n_unlabelled=4, n_low_quality=2, duration_s=200)
+    # Sorting takes a minute, most of it compilation: one test sorts, all others do without.
+    for name in values["recordings"]:
+        del values["datasets"][name]
+    values["recordings"] = values["simulate"]["recordings"] = {}
     values["model"].update(epochs=6, patience=6, n_hidden=32, n_latent=6)
     values["evaluate"].update(n_folds=2, control_folds=1)
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}

@@ -33,7 +33,8 @@ def with_csv(finished_project: Project, tmp_path_factory: pytest.TempPathFactory
     project = finished_project.copy(tmp_path_factory.mktemp("with_csv") / "project")
     project.run("spikeprint", "add", "mine", folder, "--technology", "tetrode", "--species", "rat")
     ran = project.repro()
-    assert {"features@mine", "validate@mine", "report"} | stages_of("production") | stages_of("baseline") == ran
+    expected = {"features@mine", "validate@mine", "compare", "report"}
+    assert expected | stages_of("production") | stages_of("baseline") == ran
     project.commit("mine")
     return project
 
@@ -44,6 +45,8 @@ def test_one_command_leaves_everything_a_user_was_promised(finished_project: Pro
         "data/canonical/toy_neuropixels/representation.json",
         "reports/metrics/validation/toy_silicon.json",
         "reports/validation/toy_silicon/index.html",
+        "reports/validation/_between/index.html",
+        "reports/metrics/comparison.json",
         "models/cvae/production/weights.safetensors",
         "data/embeddings/baseline/embeddings.safetensors",
         "reports/metrics/production.json",
@@ -74,8 +77,8 @@ def test_a_changed_label_reruns_that_dataset_and_what_depends_on_it(with_csv: Pr
     text[1] = "SOM" if text[1] != "SOM" else "PV"
     labels.write_text("\n".join(text) + "\n")
     ran = project.repro()
-    expected = {"features@mine", "validate@mine", "report"} | stages_of("production") | stages_of("baseline")
-    assert ran == expected
+    expected = {"features@mine", "validate@mine", "compare", "report"}
+    assert ran == expected | stages_of("production") | stages_of("baseline")
 
 
 def test_a_new_ablation_row_runs_only_that_row(project: Project) -> None:

@@ -88,10 +88,10 @@ def _folders(path: Path) -> list[Path]:
 
 def _read(folder: Path, name: str, given_hz: float | None, label_column: str | None) -> Sorting:
     """One folder."""
-    params = _read_params(folder / PARAMS)
-    rate_hz = settle_rate(params.get("sample_rate"), given_hz, f"{folder / PARAMS}: sample_rate")
     samples = load_vector(folder / TIMES, whole=True)
     clusters = _read_owners(folder, len(samples))
+    params = _read_params(folder / PARAMS)
+    rate_hz = settle_rate(params.get("sample_rate"), given_hz, f"{folder / PARAMS}: sample_rate")
     table = read_cluster_table(folder)
     units = _drop_noise(folder, np.unique(clusters), table)
     column = pick_label_column(label_column, table, None, folder)
