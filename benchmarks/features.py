@@ -222,7 +222,7 @@ from spikeinterface import BinaryRecordingExtractor, NumpySorting, concatenate_r
 from probeinterface import generate_linear_probe
 from spikeprint.core.compute import count_workers
 from spikeprint.core.config import Params
-from spikeprint.io.sorters import measure, preprocess
+from spikeprint.io.traces.sorters import measure, preprocess
 
 if __name__ == "__main__":
     root, block, n_blocks, n_channels, fs = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), 64, 30000.0

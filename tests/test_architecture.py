@@ -51,7 +51,7 @@ DISKLESS = ("synth", "features", "validate", "evaluate", "cvae")
 WRITES_OWN_PAGES = "validate.suites"
 DISK_CALLS = {"open", "read_csv", "to_csv", "read_text", "write_text", "read_bytes", "write_bytes", "savez", "savetxt"}
 SERVED, SERVED_LIBRARIES = "cvae.predictor", {"numpy", "torch"}
-RESTRICTED_UNPICKLER = "io.unpickle"
+RESTRICTED_UNPICKLER = "io.readers.unpickle"
 """Reads the object arrays of ACQM files with one that admits arrays and plain containers; its tests attack it."""
 LAZY = ("torch", "mlflow", "pandas", "lightning", "pytorch_lightning", "pandera", "great_expectations")
 MAX_FILE, MAX_BODY, MAX_ARGUMENTS = 320, 60, 8

@@ -13,9 +13,9 @@ from pynwb import NWBHDF5IO
 
 from nwb_files import add_traces, new_file, save, spike, trains, write_nwb
 from spikeprint.core.errors import DataError
-from spikeprint.io.nwb import read_nwb
 from spikeprint.io.nwb_export import NewColumn, add_unit_columns, list_unit_ids
 from spikeprint.io.phy_export import list_clusters, write_cluster_columns
+from spikeprint.io.readers.nwb import read_nwb
 
 ROOT = Path(__file__).resolve().parents[2]
 

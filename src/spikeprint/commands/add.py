@@ -117,7 +117,7 @@ def _check_units(found: "Found", name: str, params: "Params") -> dict[str, Any]:
 
 def _check_traces(found: "Found", name: str, params: "Params") -> dict[str, Any]:
     """Open the recording; sorting it is the pipeline's work."""
-    from ..io.recordings import open_recording
+    from ..io.traces.recordings import open_recording
 
     row = params.recordings[name]
     recording = open_recording(found.path, row)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.files import atomic_path
-from .nwb_file import as_text, check_readable, one_line, open_nwb, read_units_table
+from .readers.nwb_file import as_text, check_readable, one_line, open_nwb, read_units_table
 
 PREFIX = "spikeprint_"
 """Every column that this project writes begins so; none of them is ever read as a label unless asked for."""

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from ..core.errors import ConfigError, suggest
 from ..core.types import Sorting, SourceTable
-from .acqm import find_acqm, read_acqm
-from .alf import find_alf, read_alf
-from .analyzer import find_analyzer, read_analyzer
-from .cellexplorer import find_cellexplorer, read_cellexplorer
 from .datasets import find_csv, read_source_table
-from .nwb import find_nwb, find_nwb_traces, read_nwb
-from .phy import find_phy, read_phy
-from .recordings import find_binary, find_saved, find_spikeglx
-from .trains import find_arrays, read_arrays_source
+from .readers.acqm import find_acqm, read_acqm
+from .readers.alf import find_alf, read_alf
+from .readers.analyzer import find_analyzer, read_analyzer
+from .readers.cellexplorer import find_cellexplorer, read_cellexplorer
+from .readers.nwb import find_nwb, find_nwb_traces, read_nwb
+from .readers.phy import find_phy, read_phy
+from .readers.trains import find_arrays, read_arrays_source
+from .traces.recordings import find_binary, find_saved, find_spikeglx
 
 Find = Callable[[Path], list[Path]]
 """Path -> the files that belong to the dataset; none when the path is not of this layout. Foreign files never raise."""

@@ -6,7 +6,7 @@ from ..core.config import Params
 from ..core.errors import ConfigError, suggest
 from ..core.files import find_root
 from ..core.runtime import timed
-from ..io.datasets import write_sorting
+from ..io.arrays import write_sorting
 from ..synth.toy import simulate_session
 from . import run_stage
 

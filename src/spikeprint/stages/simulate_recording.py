@@ -6,7 +6,7 @@ from ..core.config import Params
 from ..core.errors import ConfigError, suggest
 from ..core.files import find_root
 from ..core.runtime import timed
-from ..io.ground_truth import write_recording
+from ..io.traces.ground_truth import write_recording
 from . import run_stage
 
 LOGGER = logging.getLogger(__name__)

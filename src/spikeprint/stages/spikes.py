@@ -7,9 +7,9 @@ from ..core.errors import ConfigError, suggest
 from ..core.files import find_root
 from ..core.runtime import timed
 from ..io.arrays import write_sorting
-from ..io.given import read_given
-from ..io.recordings import open_recording
-from ..io.sorters import measure, preprocess, sort
+from ..io.traces.given import read_given
+from ..io.traces.recordings import open_recording
+from ..io.traces.sorters import measure, preprocess, sort
 from . import run_stage
 
 LOGGER = logging.getLogger(__name__)

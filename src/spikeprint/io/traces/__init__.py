@@ -1,0 +1,1 @@
+"""Raw recordings through SpikeInterface. Enters: traces. Leaves: spikes, mean waveforms, amplitudes, noise."""
