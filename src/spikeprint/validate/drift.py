@@ -15,7 +15,7 @@ from ..core.types import MODALITIES, UNLABELLED
 
 COLUMNS = ("firing_rate_hz", "trough_to_peak_ms", "fwhm_ms", "peak_to_trough_ratio", "cv2", "burst_index")
 """Compared as distributions."""
-FLAGS = ("passes_qc", "is_labelled", *(f"has_{name}" for name in MODALITIES))
+FLAGS = ("passes_qc", *(f"has_{name}" for name in MODALITIES))
 """0 or 1 for each unit, compared as shares."""
 MIN_UNITS = 10
 """Fewer values on one side are not compared: their distribution is mostly chance."""

@@ -42,6 +42,7 @@ EXPECTATIONS: tuple[Expectation, ...] = (
 def make_unit_health(table: UnitTable) -> pd.DataFrame:
     """Return one row per unit: its metadata, the modalities it has (0 or 1), and the share of its class.
 
+    A dataset without any labels is no dataset with too few: ``is_labelled`` is NaN there.
     ``class_share`` is the part of the labelled units that carry the unit's label, NaN where it has none.
     """
     labelled = table.labels != UNLABELLED
@@ -50,7 +51,7 @@ def make_unit_health(table: UnitTable) -> pd.DataFrame:
     return table.metadata.assign(
         **present,
         passes_qc=table.metadata["passes_qc"].astype(float),
-        is_labelled=labelled.astype(float),
+        is_labelled=labelled.astype(float) if labelled.any() else np.nan,
         class_share=share.to_numpy(dtype=float),
     )
 
