@@ -2,13 +2,15 @@
 
 Peers are called on the same trains in turn with ours, and a ratio is the median of such pairs. Ours counts intervals
 and autocorrelogram, peers the autocorrelogram alone. Unless a row says otherwise, both use one thread.
-`--quick` is a smoke run of small data: its numbers mean nothing. `--json OUT` writes the rows. Exit code 1 when a
-target is missed. Peers and spikeinterface's own rows need `pip install spikeinterface pynapple`.
+`--quick` is a smoke run of small data: its numbers mean nothing. `--json OUT` writes the rows, which say how loaded the
+machine was: two threads on two cores need both of them idle. Exit code 1 when a target is missed. Peers need
+`pip install spikeinterface pynapple`.
 """
 
 import argparse
 import json
 import operator
+import os
 import statistics
 import subprocess
 import sys
@@ -57,6 +59,7 @@ def row(name: str, value: float, unit: str, target: float, least: bool = False, 
     """One line of the report; ``least``: the value must be at least the target. A peer's target is for the ratio."""
     holds = (operator.ge if least else operator.le)(peer["ratio"] if peer else value, target)
     found = {"name": name, "value": round(value, 4), "unit": unit, "target": target, "holds": bool(holds)}
+    found["load"] = round(os.getloadavg()[0], 2)  # of the last minute: what else ran, besides this
     return found | (peer or {"peer": None, "peer_value": None, "ratio": None})
 
 
@@ -238,8 +241,11 @@ if __name__ == "__main__":
     sorting = NumpySorting.from_unit_dict(trains, fs)
     params = Params.load(root / "params.yaml").spikes
     found = measure(preprocess(recording, params), sorting, params)
-    use = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(json.dumps({"n_units": len(found.unit_ids), "own": use[0], "worker": use[1], "n_workers": count_workers()}))
+    own, worker = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux: a new program inherits the ru_maxrss of the process that started it, but not this
+        own = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    print(json.dumps({"n_units": len(found.unit_ids), "own": own, "worker": worker, "n_workers": count_workers()}))
 """
 """Runs in a process of its own: the peak of this one's memory says nothing about the recording."""
 
@@ -276,7 +282,8 @@ def show(found: dict) -> str:
     sign = ">=" if found["peer"] else "<="
     verdict = "holds" if found["holds"] else "MISSED"
     measured = f"{found['value']:9.3f} {found['unit']:<8} {verdict} ({sign} {found['target']:g})"
-    return f"{found['name']:<72} {measured:<40} {against}".rstrip()
+    against = f"{against}  load {found['load']}".strip()
+    return f"{found['name']:<72} {measured:<40} {against}"
 
 
 def main() -> int:

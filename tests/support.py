@@ -68,7 +68,7 @@ def shrink(values: dict) -> None:
     # Sorting takes a minute, most of it compilation: one test sorts, all others do without.
     for name in values["recordings"]:
         del values["datasets"][name]
-    values["recordings"] = values["simulate"]["recordings"] = {}
+    values["recordings"], values["simulate"]["recordings"] = {}, {}
     values["model"].update(epochs=6, patience=6, n_hidden=32, n_latent=6)
     values["evaluate"].update(n_folds=2, control_folds=1)
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}

@@ -75,7 +75,7 @@ def test_features_of_a_csv_folder(project: Path) -> None:
 
 @pytest.mark.parametrize("argv", [[], ["tabel"], ["toy", "table"]])
 def test_features_needs_one_known_dataset(project: Path, argv: list[str]) -> None:
-    with pytest.raises(ConfigError, match="needs one dataset of table, toy"):
+    with pytest.raises(ConfigError, match="needs one row of datasets: table, toy"):
         features.main(argv)
 
 

@@ -46,7 +46,7 @@ def test_traces_and_a_given_sorting_become_units(project: Path) -> None:
 
 
 def test_truth_is_not_a_sorting(project: Path) -> None:
-    simulate_recording.main([])
+    simulate_recording.main(["small"])
     with pytest.raises(ConfigError, match="no sorting in it"):
         spikes.main(["small"])
 
@@ -54,8 +54,8 @@ def test_truth_is_not_a_sorting(project: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "stage spikes: found nothing, needs one recording of small"),
-        (["smal"], "found smal, needs one recording of small; did you mean 'small'"),
+        ([], "found nothing, needs one row of recordings: small"),
+        (["smal"], "found smal, needs one row of recordings: small; did you mean 'small'"),
     ],
 )
 def test_spikes_needs_a_known_recording(project: Path, argv: list[str], message: str) -> None:
@@ -64,5 +64,7 @@ def test_spikes_needs_a_known_recording(project: Path, argv: list[str], message:
 
 
 def test_simulate_recording_needs_a_known_row(project: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no simulate.recordings.smal; did you mean 'small'\?; rows: small"):
+    with pytest.raises(
+        ConfigError, match=r"found smal, needs one row of simulate.recordings: small; did you mean 'small'\?"
+    ):
         simulate_recording.main(["smal"])

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check, copy, track and declare the dataset; on any failure everything is as before."""
     from ..io.sources import identify
+    from ..io.traces.given import find_given
 
     root, name = find_root(), arguments.name
     check_rate(arguments.sampling_frequency)
     before = _check_name(root, name)
     as_recording = arguments.sorter is not None or arguments.sorted
     found = identify(arguments.path, arguments.source, as_recording)
+    if arguments.sorted:
+        found = replace(found, files=(*found.files, *find_given(arguments.path)))
     text = _declare(before, name, found, arguments)
     params = _parse(text)
     checked = _check_traces if found.is_recording else _check_units
@@ -117,10 +121,13 @@ def _check_units(found: "Found", name: str, params: "Params") -> dict[str, Any]:
 
 def _check_traces(found: "Found", name: str, params: "Params") -> dict[str, Any]:
     """Open the recording; sorting it is the pipeline's work."""
+    from ..io.traces.given import read_given
     from ..io.traces.recordings import open_recording
 
     row = params.recordings[name]
     recording = open_recording(found.path, row)
+    if row.sorter is None:
+        read_given(found.path, recording)
     return {
         "n_channels": int(recording.get_num_channels()),
         "sampling_frequency_hz": float(recording.get_sampling_frequency()),

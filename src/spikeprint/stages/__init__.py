@@ -1,9 +1,9 @@
 """Thin DVC entry points, one module per stage: read -> call -> write."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from ..core.errors import SpikeprintError
+from ..core.errors import ConfigError, SpikeprintError, suggest
 from ..core.runtime import setup_logging
 
 
@@ -14,6 +14,21 @@ def run_stage(main: Callable[[list[str]], None]) -> None:
         main(sys.argv[1:])
     except SpikeprintError as error:
         sys.exit(_report(error))
+
+
+def pick_row(argv: list[str], rows: Collection[str], section: str) -> str:
+    """Return the row of a section that the only word of ``argv`` names.
+
+    Raises
+    ------
+    ConfigError
+        No word, several, or one that is no row.
+    """
+    if len(argv) == 1 and argv[0] in rows:
+        return argv[0]
+    hint = suggest(argv[0], rows) if len(argv) == 1 else ""
+    found, known = " ".join(argv) or "nothing", ", ".join(rows) or "none"
+    raise ConfigError(f"params.yaml: found {found}, needs one row of {section}: {known}{hint}")
 
 
 def _report(error: SpikeprintError) -> int:

@@ -3,13 +3,12 @@
 import logging
 
 from ..core.config import Params
-from ..core.errors import ConfigError, suggest
 from ..core.files import find_root, hash_path
 from ..core.runtime import timed
 from ..features.units import build_units
 from ..io.datasets import write_canonical
 from ..io.sources import read_units
-from . import run_stage
+from . import pick_row, run_stage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -26,11 +25,8 @@ def main(argv: list[str]) -> None:
     """
     root = find_root()
     params = Params.load(root / "params.yaml")
-    if len(argv) != 1 or argv[0] not in params.datasets:
-        hint = suggest(argv[0], params.datasets) if len(argv) == 1 else ""
-        found = " ".join(argv) or "nothing"
-        raise ConfigError(f"stage features: found {found}, needs one dataset of {', '.join(params.datasets)}{hint}")
-    name, row = argv[0], params.datasets[argv[0]]
+    name = pick_row(argv, params.datasets, "datasets")
+    row = params.datasets[name]
     folder = root / row.folder
     with timed(f"features {name}"):
         raw = read_units(folder, row.format, row.sampling_frequency_hz, row.label_column)

@@ -3,14 +3,13 @@
 import logging
 
 from ..core.config import Params
-from ..core.errors import ConfigError, suggest
 from ..core.files import find_root
 from ..core.runtime import timed
 from ..io.arrays import write_sorting
 from ..io.traces.given import read_given
 from ..io.traces.recordings import open_recording
 from ..io.traces.sorters import measure, preprocess, sort
-from . import run_stage
+from . import pick_row, run_stage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -27,11 +26,8 @@ def main(argv: list[str]) -> None:
     """
     root = find_root()
     params = Params.load(root / "params.yaml")
-    if len(argv) != 1 or argv[0] not in params.recordings:
-        hint = suggest(argv[0], params.recordings) if len(argv) == 1 else ""
-        found, known = " ".join(argv) or "nothing", ", ".join(params.recordings) or "none"
-        raise ConfigError(f"stage spikes: found {found}, needs one recording of {known}{hint}")
-    name, row = argv[0], params.recordings[argv[0]]
+    name = pick_row(argv, params.recordings, "recordings")
+    row = params.recordings[name]
     folder = root / "data" / "raw" / name
     with timed(f"spikes {name}"):
         raw = open_recording(folder, row)

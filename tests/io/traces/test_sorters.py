@@ -14,7 +14,7 @@ from spikeprint.core.config import Params, RawSessionParams, RecordingParams, Sp
 from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.core.types import Sorting
 from spikeprint.io.traces import sorters
-from spikeprint.io.traces.given import read_given, to_spikeinterface
+from spikeprint.io.traces.given import find_given, read_given, to_spikeinterface
 from spikeprint.io.traces.ground_truth import write_recording
 from spikeprint.io.traces.recordings import open_recording
 
@@ -90,8 +90,10 @@ def test_given_sortings(made: tuple[Path, Sorting], tmp_path: Path) -> None:
     np.savez(tmp_path / "units.npz", **trains)
     found = read_given(tmp_path, recording)
     np.testing.assert_array_equal(found.get_unit_spike_train("1"), trains["1"])
+    assert find_given(tmp_path) == [tmp_path / "units.npz"]
     to_spikeinterface(truth, recording).save(folder=tmp_path / "sorting")
     np.testing.assert_array_equal(read_given(tmp_path, recording).get_unit_spike_train("2"), trains["2"])
+    assert tmp_path / "sorting" / "spikes.npy" in find_given(tmp_path)
     (tmp_path / "sorting" / "spikes.npy").write_bytes(b"x")
     with pytest.raises(DataError, match="not a whole sorting of SpikeInterface"):
         read_given(tmp_path, recording)
@@ -100,9 +102,9 @@ def test_given_sortings(made: tuple[Path, Sorting], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trains", "message"),
     [
-        ({}, "no units; one array of samples"),
-        ({"a": np.array([0.5])}, r"unit 'a' is float64 \(1,\); one row of integer samples"),
-        ({"a": np.array([None])}, "not a whole NumPy file of plain arrays"),
+        ({}, "no spikes; at least one"),
+        ({"a": np.array([["x"]])}, "units.npz"),
+        ({"a": np.array([None])}, "not a whole .npz file of plain arrays"),
     ],
 )
 def test_units_file_faults(made: tuple[Path, Sorting], tmp_path: Path, trains: dict[str, Any], message: str) -> None:

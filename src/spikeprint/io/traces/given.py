@@ -1,10 +1,9 @@
 """Sortings that lie beside their traces. Enters: a recording and its folder. Leaves: a SpikeInterface sorting of it.
 
-Looked for, in this order: ``sorting/`` saved by SpikeInterface, ``phy/`` or ``sorting/`` of phy, ``units.npz`` (unit id
--> samples). Samples count from the start of the first segment through all of them.
+Looked for, in this order: ``sorting/`` saved by SpikeInterface, ``phy/`` or ``sorting/`` of phy, ``units.npz`` (an
+array of samples per unit). Samples count from the start of the first segment through all of them.
 """
 
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,22 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataError
 from ...core.types import Sorting
+from ..readers.phy import find_phy, read_phy
+from ..readers.trains import read_arrays_source
 
 _PHY = ("phy", "sorting")
 UNITS_FILE = "units.npz"
+SAVED = "si_folder.json"
+
+
+def find_given(folder: Path) -> list[Path]:
+    """Return the files of the sorting in a recording's folder, none when there is none."""
+    if (folder / "sorting" / SAVED).is_file():
+        return sorted(file for file in (folder / "sorting").rglob("*") if file.is_file())
+    for name in _PHY:
+        if files := find_phy(folder / name):
+            return files
+    return [folder / UNITS_FILE] if (folder / UNITS_FILE).is_file() else []
 
 
 def read_given(folder: Path, recording: Any) -> Any:
@@ -37,16 +49,15 @@ def read_given(folder: Path, recording: Any) -> Any:
     DataError
         It is damaged.
     """
-    from ..readers.phy import find_phy, read_phy
-
-    if (folder / "sorting" / "si_folder.json").is_file():
+    if (folder / "sorting" / SAVED).is_file():
         return _load_saved(folder / "sorting")
     for name in _PHY:
         if (folder / name).is_dir() and find_phy(folder / name):
             rate_hz = float(recording.get_sampling_frequency())
             return to_spikeinterface(read_phy(folder / name, rate_hz)[0], recording)
     if (folder / UNITS_FILE).is_file():
-        return to_spikeinterface(_read_units(folder / UNITS_FILE, recording), recording)
+        rate_hz = float(recording.get_sampling_frequency())
+        return to_spikeinterface(read_arrays_source(folder / UNITS_FILE, rate_hz)[0], recording)
     raise ConfigError(
         f"{folder}: no sorting in it (sorting/, phy/ or {UNITS_FILE}); set `sorter` in its row of recordings "
         "in params.yaml"
@@ -89,29 +100,3 @@ def _load_saved(folder: Path) -> Any:
         raise DataError(
             f"{folder}: not a whole sorting of SpikeInterface ({said}); save it again as a folder"
         ) from None
-
-
-def _read_units(path: Path, recording: Any) -> Sorting:
-    """A dictionary of samples, one array for each unit."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            trains = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a whole NumPy file of plain arrays ({error})") from None
-    for name, train in trains.items():
-        if train.ndim != 1 or train.dtype.kind not in "iu":
-            raise DataError(
-                f"{path}: unit '{name}' is {train.dtype} {train.shape}; one row of integer samples is needed"
-            )
-    if not trains:
-        raise DataError(f"{path}: no units; one array of samples for each is needed")
-    rate_hz = float(recording.get_sampling_frequency())
-    n_samples = sum(recording.get_num_samples(k) for k in range(recording.get_num_segments()))
-    return Sorting(
-        unit_ids=np.array(list(trains), dtype=str),
-        spike_times=np.concatenate(list(trains.values())).astype(np.int64),
-        offsets=np.cumsum([0] + [len(train) for train in trains.values()]).astype(np.int64),
-        time_rate_hz=rate_hz,
-        duration_s=np.full(len(trains), n_samples / rate_hz),
-        labels=np.full(len(trains), ""),
-    )

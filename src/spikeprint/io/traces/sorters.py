@@ -107,7 +107,8 @@ def sort(recording: Any, sorter: str, seed: int) -> Any:
 
     _check_installed(sorter)
     known = get_default_sorter_params(sorter)
-    ours = {"seed": seed, "job_kwargs": _job(1.0)}
+    # filtered traces are kept on disk, not in memory, whatever their length
+    ours = {"seed": seed, "job_kwargs": _job(1.0), "cache_preprocessing_mode": "folder"}
     options = {name: value for name, value in ours.items() if name in known}
     n_segments = recording.get_num_segments()
     is_joined = n_segments > 1 and not sorter_dict[sorter].handle_multi_segment
