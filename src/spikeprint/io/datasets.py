@@ -51,7 +51,7 @@ LARGEST = 1e30
 FEW_LABELS = 10
 """So many labels that are all different are no cell types."""
 
-_TEXT_COLUMNS = ("unit_id", "cell_type", "flags", "qc_reason")
+_TEXT_COLUMNS = ("unit_id", "session_id", "cell_type", "flags", "qc_reason")
 _ID_COLUMNS = ("unit_id", "neuron_id")
 _INDEX_NAMES = ("", "Unnamed: 0")
 _PRINTED_BYTES = re.compile(r"""^b(['"])(.*)\1$""")

@@ -43,16 +43,18 @@ def test_a_table_without_any_spike_is_read(path: Path) -> None:
     assert (sorting.duration_s > 0).all()
 
 
-def test_gaps_are_taken_out_of_the_clock(path: Path) -> None:
+def test_gaps_are_taken_out_of_the_clock(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     units = [
         {"spike_times": [100.5, 105.0, 200.0, 203.0], "obs_intervals": [[100.0, 110.0], [200.0, 205.0]]},
         {"spike_times": [101.0, 103.0, 150.0], "obs_intervals": [[100.0, 110.0]]},
     ]
     (sorting,) = read_nwb(write_nwb(path, units))
     assert sorting.duration_s.tolist() == [15.0, 10.0]
-    np.testing.assert_allclose(sorting.spike_times, [0.5, 5.0, 10.0, 13.0, 1.0, 3.0, np.nan])
+    np.testing.assert_allclose(sorting.spike_times, [0.5, 5.0, 10.0, 13.0, 1.0, 3.0])
+    assert sorting.offsets.tolist() == [0, 4, 6]
     assert sorting.segment is not None
-    assert sorting.segment.tolist() == [0, 0, 1, 1, 0, 0, 0]
+    assert sorting.segment.tolist() == [0, 0, 1, 1, 0, 0]
+    assert "1 of 7 spikes lie outside obs_intervals: left out" in caplog.text
 
 
 def test_one_interval_needs_no_segments(path: Path) -> None:

@@ -8,7 +8,6 @@ pipette of a juxtacellular recording.
 """
 
 import logging
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +82,14 @@ def _read_session(path: Path, name: str, rate_hz: float | None, label_column: st
     general = found if isinstance(found := metrics.get("general"), dict) else {}
     end_s = max(last_spike_s(np.concatenate(trains), 1.0, str(path)), _read_end_s(general))
     n_spikes = np.array([len(train) for train in trains])
-    observed, n_kept = _exclude(path, trains, end_s, general.get("excludeIntervals"))
+    observed = _exclude(path, trains, end_s, general.get("excludeIntervals"))
+    n_kept = np.diff(observed.offsets)
     extra = {column: _per_unit(metrics.get(field), len(trains)) for field, column in _EXTRA.items()}
     extra["excluded_frac"] = np.where(n_spikes > 0, 1 - n_kept / np.maximum(n_spikes, 1), np.nan)
     return Sorting(
         unit_ids=unit_ids,
         spike_times=observed.seconds,
-        offsets=np.concatenate([[0], np.cumsum(n_kept)]).astype(np.int64),
+        offsets=observed.offsets,
         time_rate_hz=1.0,
         duration_s=observed.duration_s,
         segment=observed.segment,
@@ -171,21 +171,15 @@ def _read_end_s(general: dict[str, Any]) -> float:
     return float(np.nanmax(np.concatenate([*ends, [0.0]])))
 
 
-def _exclude(path: Path, trains: list[np.ndarray], end_s: float, intervals: Any) -> tuple[ObservedTimes, np.ndarray]:
-    """Times on the clock that stands still in the excluded intervals, spikes there left out; spikes kept per unit."""
+def _exclude(path: Path, trains: list[np.ndarray], end_s: float, intervals: Any) -> ObservedTimes:
+    """Spikes outside the excluded intervals, on the clock that stands still in them."""
     is_given = isinstance(intervals, np.ndarray) and intervals.dtype.kind in "fiu" and intervals.ndim == 2
     excluded = np.sort(intervals.astype(np.float64), axis=0) if is_given and intervals.shape[1:] == (2,) else None
     borders = [0.0, end_s] if excluded is None else [0.0, *np.clip(_unite(excluded), 0, end_s).ravel(), end_s]
-    kept = np.reshape(borders, (-1, 2))
-    seconds = np.concatenate(trains)
+    observed = np.reshape(borders, (-1, 2))
     offsets = np.concatenate([[0], np.cumsum([len(train) for train in trains])])
-    windows = np.tile(kept, (len(trains), 1)), np.arange(len(trains) + 1) * len(kept)
-    observed = on_observed_clock(path, seconds, offsets, *windows)
-    is_impossible = ~np.isfinite(seconds) | (seconds < 0)  # left in: cleaning counts and judges them
-    stays = np.isfinite(observed.seconds) | is_impossible
-    n_kept = np.array([int(stays[start:stop].sum()) for start, stop in pairwise(offsets)])
-    segment = None if observed.segment is None else observed.segment[stays]
-    return ObservedTimes(observed.seconds[stays], segment, observed.duration_s), n_kept
+    windows = np.tile(observed, (len(trains), 1)), np.arange(len(trains) + 1) * len(observed)
+    return on_observed_clock(path, np.concatenate(trains), offsets, *windows)
 
 
 def _unite(intervals: np.ndarray) -> np.ndarray:

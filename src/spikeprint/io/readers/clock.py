@@ -16,18 +16,22 @@ SLACK_S = 1e-6
 
 @dataclass(frozen=True)
 class ObservedTimes:
-    """Spike times on the observed clock.
+    """Spike times on the observed clock, without the spikes of times when their unit was not observed.
 
     Attributes
     ----------
-    seconds : (n_spikes,) float64, NaN where the unit was not observed
+    seconds : (n_spikes,) float64; impossible times (NaN, infinite, negative) stay, for cleaning to judge
+    offsets : (n_units + 1,) int64
     segment : (n_spikes,) int64, interval of each spike; None where no unit has more than one
     duration_s : (n_units,) float64
+    kept : bool for each spike of the source, False where it is left out
     """
 
     seconds: np.ndarray
+    offsets: np.ndarray
     segment: np.ndarray | None
     duration_s: np.ndarray
+    kept: np.ndarray
 
 
 def on_observed_clock(
@@ -64,7 +68,9 @@ def on_observed_clock(
         if len(starts):
             out[spikes], segment[spikes] = _move(seconds[spikes], starts, stops)
             duration_s[unit] = (stops - starts).sum()
-    return ObservedTimes(out, segment if segment.any() else None, duration_s)
+    kept = np.isfinite(out) | ~np.isfinite(seconds) | (seconds < 0)
+    fewer = np.concatenate([[0], np.cumsum(kept)])[offsets]
+    return ObservedTimes(out[kept], fewer, segment[kept] if segment.any() else None, duration_s, kept)
 
 
 def until_last_spike(seconds: np.ndarray) -> float:

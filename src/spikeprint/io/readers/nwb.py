@@ -127,14 +127,14 @@ def _read_file(path: Path, session_id: str, rate_hz: float | None, label_column:
         return Sorting(
             unit_ids=table.unit_ids,
             spike_times=observed.seconds,
-            offsets=offsets,
+            offsets=observed.offsets,
             time_rate_hz=1.0,
             duration_s=observed.duration_s,
             labels=as_text(table.group[column][...]) if column else np.full(table.n_units, UNLABELLED),
             templates=read_templates(table, file, rate_hz),
             segment=observed.segment,
-            amplitudes_uv=_of_spikes(table, AMPLITUDES_UV, len(seconds)),
-            depths_um=_of_spikes(table, DEPTHS_UM, len(seconds)),
+            amplitudes_uv=_of_spikes(table, AMPLITUDES_UV, observed.kept),
+            depths_um=_of_spikes(table, DEPTHS_UM, observed.kept),
             session_id=session_id,
             extra=dict(_read_extra(table, skip=column)),
         )
@@ -142,9 +142,13 @@ def _read_file(path: Path, session_id: str, rate_hz: float | None, label_column:
 
 def _observe(table: UnitsTable, seconds: np.ndarray, offsets: np.ndarray) -> ObservedTimes:
     """Times and durations by ``obs_intervals``, or until the last spike."""
-    if table.has("obs_intervals"):
-        return on_observed_clock(table.path, seconds, offsets, *table.ragged("obs_intervals"))
-    return ObservedTimes(seconds, None, np.full(table.n_units, until_last_spike(seconds)))
+    if not table.has("obs_intervals"):
+        duration_s = np.full(table.n_units, until_last_spike(seconds))
+        return ObservedTimes(seconds, offsets, None, duration_s, np.ones(len(seconds), dtype=bool))
+    observed = on_observed_clock(table.path, seconds, offsets, *table.ragged("obs_intervals"))
+    if n_out := int((~observed.kept).sum()):
+        LOGGER.warning("%s: %d of %d spikes lie outside obs_intervals: left out", table.path, n_out, len(seconds))
+    return observed
 
 
 def _tell_invalid_times(path: Path, file: Any) -> None:
@@ -159,16 +163,16 @@ def _tell_invalid_times(path: Path, file: Any) -> None:
             )  # fmt: skip
 
 
-def _of_spikes(table: UnitsTable, names: tuple[str, ...], n_spikes: int) -> np.ndarray | None:
-    """A ragged column that goes along with the spike times, as float32."""
+def _of_spikes(table: UnitsTable, names: tuple[str, ...], kept: np.ndarray) -> np.ndarray | None:
+    """A ragged column that goes along with the spike times, of the spikes that are kept, as float32."""
     for name in names:
         if table.has(name):
             values, _ = table.ragged(name)
-            if values.shape != (n_spikes,):
+            if values.shape != kept.shape:
                 raise DataError(
-                    f"{table.path}: units/{name} is {values.shape}; one value for each of {n_spikes} spikes"
+                    f"{table.path}: units/{name} is {values.shape}; one value for each of {len(kept)} spikes is needed"
                 )
-            return values.astype(np.float32)
+            return values[kept].astype(np.float32)
     return None
 
 
