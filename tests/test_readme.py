@@ -33,6 +33,8 @@ def readme_project(fresh_project: Project, tmp_path_factory: pytest.TempPathFact
         pytest.skip("this environment was not made by `make`, which the README's blocks would do again")
     project = fresh_project.copy(tmp_path_factory.mktemp("readme") / "project")
     (project.folder / ".venv").symlink_to(sys.prefix)
+    for name in ("pyproject.toml", "constraints.txt"):  # newer than the stamp, `make` would install this copy instead
+        os.utime(project.folder / name, (0, 0))
     project.environment |= {"XDG_DATA_HOME": str(project.folder.parent / "data-home"), "TORCH": stamps[0].name[7:]}
     return project
 

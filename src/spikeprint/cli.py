@@ -60,6 +60,9 @@ def _run(verb: str, words: list[str]) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stdout = None  # type: ignore[assignment]  # nothing is left to be flushed at exit
+        return 0
     except KeyboardInterrupt:
         print("interrupted; `spikeprint run` continues where it stopped", file=sys.stderr)
         return 130

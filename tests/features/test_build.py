@@ -236,7 +236,8 @@ def test_the_unit_of_the_waveforms_is_that_of_all_sessions() -> None:
     sessions = [of_session("a"), of_session("b", templates=au, noise_uv=np.array([5.0, 5.0]))]
     built = build_from_sortings(sessions, PARAMS, dict(ORIGIN))
     assert built.card["waveform"]["unit"] == "mixed"
-    assert built.metadata["snr"].isna().all()
+    assert built.metadata["snr"][:2].isna().all()
+    assert built.metadata["snr"][2] == pytest.approx(16, rel=0.02)
     assert build_from_sortings(sessions[1:], PARAMS, dict(ORIGIN)).card["waveform"]["unit"] == "au"
 
 
@@ -244,6 +245,16 @@ def test_noise_in_microvolts_gives_the_signal_to_noise_ratio() -> None:
     built = build_from_sortings([of_session("", noise_uv=np.array([8.0, np.nan]))], PARAMS, dict(ORIGIN))
     assert built.metadata["snr"][0] == pytest.approx(10, rel=0.02)
     assert np.isnan(built.metadata["snr"][1])
+
+
+@pytest.mark.parametrize(("unit", "known"), [("uV", True), ("au", False)])
+def test_sizes_are_microvolts_only_where_the_gain_is_known(unit: str, known: bool) -> None:
+    templates = Templates(np.tile(SPIKE[:, None], (2, 1, 1)), FS_HZ, unit)
+    sorting = of_session("", templates=templates)
+    sizes = np.random.default_rng(0).normal(300, 20, len(sorting.spike_times)).astype(np.float32)
+    metadata = build_from_sortings([replace(sorting, amplitudes_uv=sizes)], PARAMS, dict(ORIGIN)).metadata
+    assert metadata["amplitude_median_uv"].notna().all() == known
+    assert metadata["amplitude_cutoff"].notna().all()  # a fraction: any unit will do
 
 
 def test_dropped_spikes_are_counted_in_the_card() -> None:

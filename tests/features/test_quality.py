@@ -174,7 +174,7 @@ def test_sizes_and_depths_belong_to_their_units() -> None:
     sizes[5] = np.nan
     minute = np.arange(600) // 60
     depths = np.concatenate([100 + 3.0 * minute, np.full(600, 50.0)])
-    found = of_samples(trains, amplitudes_uv=sizes, depths_um=depths)
+    found = of_samples(trains, amplitudes=sizes, depths_um=depths)
     medians = [np.median(-np.delete(sizes[:600], 5)), np.nan, np.median(sizes[600:])]
     assert np.array_equal(found["amplitude_median_uv"], medians, equal_nan=True)
     assert np.array_equal(found["drift_ptp_um"], [27.0, np.nan, 0.0], equal_nan=True)
@@ -191,5 +191,14 @@ def test_windows_of_few_spikes_do_not_tell_drift() -> None:
 def test_snr_is_the_trough_over_the_noise() -> None:
     waveform = np.zeros((3, 50))
     waveform[:, 20] = [-80, -80, -80]
-    evidence = Evidence(waveform, np.full(3, 20), noise_uv=np.array([8.0, np.nan, 0.0]))
+    evidence = Evidence(waveform, np.full(3, 20), noise=np.array([8.0, np.nan, 0.0]))
     assert np.array_equal(compute_scalars(evidence)["snr"], [10, np.nan, np.nan], equal_nan=True)
+
+
+@pytest.mark.parametrize("censor_ms", [0.0, 0.5, 1.0, 1.5])
+def test_censoring_does_not_make_a_contaminated_unit_look_clean(censor_ms: float) -> None:
+    seconds = np.cumsum(np.random.default_rng(5).exponential(0.1, 6_000))  # Poisson: no refractory period at all
+    trains = clean_trains(seconds, np.array([0, len(seconds)]), 1.0, float(seconds[-1]) + 1, censor_ms=censor_ms)
+    pairs = compute_close_pairs(trains.ticks, trains.offsets, trains.runs)
+    evidence = Evidence(np.full((1, 50), np.nan), np.full(1, 20), trains=trains, close_pairs=pairs)
+    assert not compute_scalars(evidence)["sliding_rp"][0] < 0.1

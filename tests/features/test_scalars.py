@@ -38,9 +38,9 @@ def draw_evidence(seed: int) -> Evidence:
         trains=clean,
         acg=acg,
         close_pairs=compute_close_pairs(clean.ticks, clean.offsets, clean.runs),
-        amplitudes_uv=sizes,
+        amplitudes=sizes,
         depths_um=rng.normal(size=len(clean.ticks)),
-        noise_uv=rng.choice([0.0, np.nan, 5.0], n),
+        noise=rng.choice([0.0, np.nan, 5.0], n),
     )
 
 
@@ -74,7 +74,7 @@ def test_units_do_not_mix(seed: int) -> None:
         )
         of_unit = {
             name: getattr(evidence, name)[i : i + 1]
-            for name in ("waveform", "trough", "positions_um", "acg", "close_pairs", "noise_uv")
+            for name in ("waveform", "trough", "positions_um", "acg", "close_pairs", "noise")
         }
         aligned = type(evidence.aligned)(
             **{
@@ -82,7 +82,7 @@ def test_units_do_not_mix(seed: int) -> None:
                 for name, values in vars(evidence.aligned).items()
             }
         )
-        of_spikes = {name: getattr(evidence, name)[start:stop] for name in ("amplitudes_uv", "depths_um")}
+        of_spikes = {name: getattr(evidence, name)[start:stop] for name in ("amplitudes", "depths_um")}
         scalars = compute_scalars(Evidence(**of_unit, **of_spikes, time_base=0.05, aligned=aligned, trains=alone))
         for name in SCALARS:
             assert together[name][i] == pytest.approx(scalars[name][0], nan_ok=True), name

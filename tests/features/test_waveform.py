@@ -82,6 +82,7 @@ def test_too_little_coverage_is_missing_not_zero() -> None:
     [
         ("flat", np.full(60, 3.0)),
         ("clipped", np.clip(sample(20_000.0)[0, :60, 0], -60, None)),
+        ("clipped", np.clip(-sample(20_000.0)[0, :60, 0], None, 60)),
     ],
 )
 def test_unusable_waveforms_are_missing_and_flagged(name: str, values: np.ndarray) -> None:

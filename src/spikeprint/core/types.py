@@ -81,6 +81,7 @@ class Sorting:
     segment : (n_spikes,) int64, None = one segment without gaps
     amplitudes_uv, depths_um : (n_spikes,) float32, size and depth of each spike, None = unknown
     noise_uv : (n_units,) float64, noise (MAD x 1.4826) of the peak channel, None = unknown
+        Sizes and noise are in the unit of the templates where that is "au".
     session_id : name of the session among several of one dataset, ``""`` for the only one
     extra : name -> (n_units,) further columns of the source, kept in the metadata as ``source_<name>``
     """

@@ -91,16 +91,16 @@ def _measure_session(
         raise DataError(f"{dataset}: {session}{error}") from None
     of_spikes: dict[str, Any] = {
         name: None if values is None else values[trains.kept]
-        for name, values in (("amplitudes_uv", sorting.amplitudes_uv), ("depths_um", sorting.depths_um))
+        for name, values in (("amplitudes", sorting.amplitudes_uv), ("depths_um", sorting.depths_um))
     }
-    in_uv = sorting.templates is not None and sorting.templates.unit == "uV"
     evidence = Evidence(
         **shapes,
         trains=trains,
         acg=acg,
         close_pairs=compute_close_pairs(trains.ticks, trains.offsets, trains.runs),
         **of_spikes,
-        noise_uv=sorting.noise_uv if in_uv else None,
+        noise=sorting.noise_uv,
+        unit=sorting.templates.unit if sorting.templates else "uV",
     )
     flags |= {
         "low_n": trains.n_spikes < 2,

@@ -20,9 +20,9 @@ Need = Literal[
     "trains",
     "acg",
     "close_pairs",
-    "amplitudes_uv",
+    "amplitudes",
     "depths_um",
-    "noise_uv",
+    "noise",
 ]
 
 
@@ -40,8 +40,9 @@ class Evidence:
     trains : clean spike trains
     acg : (n_units, 201) counts with 1 ms bins
     close_pairs : (n_units, 40) pairs of spikes under 10 ms apart, bins of 0.25 ms
-    amplitudes_uv, depths_um : (n_spikes,) of the clean trains
-    noise_uv : (n_units,) float64, noise of the peak channel, only where the waveforms are in µV too
+    amplitudes, depths_um : (n_spikes,) of the clean trains, sizes in ``unit``
+    noise : (n_units,) float64, noise of the peak channel in ``unit``
+    unit : of waveforms, sizes and noise
     """
 
     waveform: np.ndarray
@@ -52,9 +53,10 @@ class Evidence:
     trains: Trains | None = None
     acg: np.ndarray | None = None
     close_pairs: np.ndarray | None = None
-    amplitudes_uv: np.ndarray | None = None
+    amplitudes: np.ndarray | None = None
     depths_um: np.ndarray | None = None
-    noise_uv: np.ndarray | None = None
+    noise: np.ndarray | None = None
+    unit: Literal["uV", "au"] = "uV"
 
 
 @dataclass(frozen=True)

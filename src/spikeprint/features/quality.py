@@ -64,12 +64,12 @@ def _sliding_rp(evidence: Evidence) -> np.ndarray:
     """Smallest contamination that some refractory period of 0.5-10 ms excludes with > 90 % confidence.
 
     International Brain Laboratory, slidingRefractory; expected pairs as in Llobet et al. 2022:
-    ``2 t_r / D * n_c (n_b + (n_c - 1) / 2)``, n_c = C n contaminating spikes and n_b = (1 - C) n of the unit. NaN where
-    even 35 % cannot be excluded.
+    ``2 t_r / D * n_c (n_b + (n_c - 1) / 2)``, n_c = C n contaminating spikes and n_b = (1 - C) n of the unit. Pairs closer
+    than the censored period cannot occur and are not expected. NaN where even 35 % cannot be excluded.
     """
     trains, pairs = trains_of(evidence), np.asarray(evidence.close_pairs)
     edges_s = np.arange(1, N_CLOSE_BINS + 1) * CLOSE_BIN_TICKS / TICKS_PER_S
-    tested = edges_s - CLOSE_BIN_TICKS / TICKS_PER_S / 2 > CLOSE_S
+    tested = edges_s - CLOSE_BIN_TICKS / TICKS_PER_S / 2 > max(CLOSE_S, trains.censor_s)
     # P(more than k pairs | expected) > 90 % is expected > this: one inverse instead of a probability per contamination
     least = pdtri(np.cumsum(pairs, axis=1)[:, tested], 1 - CONFIDENCE)
     n, result = trains.n_spikes.astype(np.float64)[:, None], np.full(len(pairs), np.nan)
@@ -77,7 +77,9 @@ def _sliding_rp(evidence: Evidence) -> np.ndarray:
     per_second = 2 / trains.duration_s[:, None] * n_foreign * (n - n_foreign + (n_foreign - 1) / 2)
     for start in range(0, len(pairs), BLOCK):
         block = slice(start, start + BLOCK)
-        excluded = (per_second[block, :, None] * edges_s[tested] > least[block, None, :]).any(axis=2)
+        excluded = (per_second[block, :, None] * (edges_s[tested] - trains.censor_s) > least[block, None, :]).any(
+            axis=2
+        )
         result[block] = np.where(excluded.any(axis=1), CONTAMINATIONS[excluded.argmax(axis=1)], np.nan)
     return result
 
@@ -104,7 +106,13 @@ def _per_unit(evidence: Evidence, values: np.ndarray | None, measure: Callable[[
 
 def _sizes(evidence: Evidence, measure: Callable[[np.ndarray], float]) -> np.ndarray:
     """``measure`` of each unit's spike sizes, as positive numbers."""
-    return _per_unit(evidence, np.abs(np.asarray(evidence.amplitudes_uv, dtype=np.float64)), measure)
+    return _per_unit(evidence, np.abs(np.asarray(evidence.amplitudes, dtype=np.float64)), measure)
+
+
+def _amplitude_median_uv(evidence: Evidence) -> np.ndarray:
+    """NaN where sizes are in the amplifier's own unit."""
+    sizes = _sizes(evidence, np.median)
+    return sizes if evidence.unit == "uV" else np.full_like(sizes, np.nan)
 
 
 def _fill_bins(sizes: np.ndarray) -> bool:
@@ -156,7 +164,7 @@ def compare_low_bins(sizes: np.ndarray) -> tuple[float, float]:
 
 def _snr(evidence: Evidence) -> np.ndarray:
     trough = np.take_along_axis(evidence.waveform, evidence.trough[:, None], axis=1)[:, 0]
-    return divide(np.abs(trough), np.asarray(evidence.noise_uv))
+    return divide(np.abs(trough), np.asarray(evidence.noise))
 
 
 def _drift_ptp_um(evidence: Evidence) -> np.ndarray:
@@ -206,28 +214,32 @@ QUALITY: dict[str, Scalar] = {
     "presence_ratio": Scalar("1", ("trains",), "fraction of 60 s bins with a spike", _presence_ratio, "> 0.9"),
     "amplitude_cutoff": Scalar(
         "1",
-        ("trains", "amplitudes_uv"),
+        ("trains", "amplitudes"),
         "fraction of spikes missing below the detection threshold (Hill et al. 2011)",
         lambda e: _sizes(e, estimate_amplitude_cutoff),
         "< 0.1",
     ),
     "noise_cutoff": Scalar(
         "1",
-        ("trains", "amplitudes_uv"),
+        ("trains", "amplitudes"),
         "count of small spikes over that of large ones, in standard deviations of the latter (IBL 2022)",
         lambda e: _sizes(e, lambda sizes: compare_low_bins(sizes)[0]),
         "< 20 and ratio < 0.1",
     ),
     "noise_cutoff_ratio": Scalar(
         "1",
-        ("trains", "amplitudes_uv"),
+        ("trains", "amplitudes"),
         "count of small spikes / largest count",
         lambda e: _sizes(e, lambda sizes: compare_low_bins(sizes)[1]),
         "< 0.1",
     ),
-    "snr": Scalar("1", ("waveform", "noise_uv"), "trough of the mean / noise of the peak channel", _snr, "> 3"),
+    "snr": Scalar("1", ("waveform", "noise"), "trough of the mean / noise of the peak channel", _snr, "> 3"),
     "amplitude_median_uv": Scalar(
-        "uV", ("trains", "amplitudes_uv"), "median size of the spikes", lambda e: _sizes(e, np.median), "> 50"
+        "uV",
+        ("trains", "amplitudes"),
+        "median size of the spikes, where the gain is known",
+        _amplitude_median_uv,
+        "> 50",
     ),
     "drift_ptp_um": Scalar(
         "um", ("trains", "depths_um"), "range of the median spike depth in 60 s windows", _drift_ptp_um, "report only"

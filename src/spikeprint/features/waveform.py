@@ -131,7 +131,7 @@ def _align_block(templates: np.ndarray, fs_hz: float, min_coverage: float, refin
     rows = rows - np.median(rows[:, : max(3, round(0.1 * n_source))], axis=1, keepdims=True)
 
     trough, at_edge = _find_troughs(rows)
-    clipped = _is_clipped(rows, trough)
+    clipped = _is_clipped(rows, trough) | _is_clipped(-rows, rows.argmax(axis=1))
     before = np.where(np.arange(n_source) < trough[:, None], rows, -np.inf).max(axis=1)
     positive = before > POSITIVE_RATIO * np.abs(np.take_along_axis(rows, trough[:, None], axis=1)[:, 0])
     position = trough + (_parabola_offset(rows, trough) if refine_trough else 0.0)
@@ -203,7 +203,7 @@ def _parabola_offset(rows: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _is_clipped(rows: np.ndarray, trough: np.ndarray) -> np.ndarray:
-    """Whether the trough is a plateau of at least four equal samples: the amplifier's limit, not a spike."""
+    """Whether the extremum is a plateau of at least four equal samples: the amplifier's limit, not a spike."""
     index = np.clip(trough[:, None] + np.arange(MIN_CLIPPED_SAMPLES), 0, rows.shape[1] - 1)
     plateau = np.take_along_axis(rows, index, axis=1)
     return (plateau == plateau[:, :1]).all(axis=1) & (trough <= rows.shape[1] - MIN_CLIPPED_SAMPLES)

@@ -100,8 +100,8 @@ def identify(path: Path, wanted: str = "auto", as_recording: bool = False) -> Fo
     for name, find, is_recording in asked:
         if wanted in ("auto", name) and (files := find(path)):
             return Found(path, name, is_recording, tuple(files))
-    known = SOURCES | RECORDINGS if wanted == "auto" else {wanted: (SOURCES | RECORDINGS)[wanted]}
-    layouts = "; ".join(f"{name}: {entry.description}" for name, entry in known.items())
+    entries = [*RECORDINGS.items()] if as_recording else [*SOURCES.items(), *RECORDINGS.items()]
+    layouts = "; ".join(f"{name}: {entry.description}" for name, entry in entries if wanted in ("auto", name))
     what = "of no known layout" if wanted == "auto" else f"not of layout '{wanted}'"
     raise ConfigError(f"{path}: {what}{' that holds traces' if as_recording else ''}; needed is {layouts}")
 
