@@ -16,6 +16,7 @@ from spikeprint.core.config import Params
 from spikeprint.core.errors import SpikeprintError
 from spikeprint.core.types import Sorting, Templates
 from spikeprint.io.datasets import write_sorting
+from spikeprint.io.readers.phy import read_phy
 
 DVC = [sys.executable, "-m", "dvc"]
 GOOD = ["--technology", "silicon_probe", "--species", "mouse"]
@@ -290,3 +291,28 @@ def test_the_last_dataset_stays(project: Path) -> None:
 def test_removing_an_unknown_dataset_suggests(project: Path) -> None:
     with pytest.raises(SpikeprintError, match=r"no dataset 'toy_silicn'; did you mean 'toy_silicon'\?"):
         call(remove, "toy_silicn")
+
+
+def test_traces_of_several_sessions_lie_beside_their_own_parameters(project: Path, tmp_path: Path) -> None:
+    """Two phy folders name traces elsewhere that have one file name."""
+    rng = np.random.default_rng(0)
+    contents = {}
+    for name in ("s1", "s2"):
+        folder, data = tmp_path / "multi" / name, tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        data.mkdir(parents=True)
+        contents[name] = rng.integers(-99, 99, (60_000, 4)).astype(np.int16)
+        contents[name].tofile(data / "recording.dat")
+        np.save(folder / "spike_times.npy", np.arange(100, 59_000, 300))
+        np.save(folder / "spike_clusters.npy", np.arange(100, 59_000, 300) % 2)
+        np.save(folder / "channel_map.npy", np.arange(4))
+        np.save(folder / "channel_positions.npy", np.arange(8.0).reshape(4, 2))
+        text = f"dat_path = r'{data / 'recording.dat'}'\nn_channels_dat = 4\ndtype = 'int16'\noffset = 0\n"
+        (folder / "params.py").write_text(text + "sample_rate = 30000.\nhp_filtered = False\n")
+    assert call(add, "mine", str(tmp_path / "multi"), *GOOD) == 0
+    for name, traces in contents.items():
+        copied = project / "data" / "raw" / "mine" / name / "recording.dat"
+        assert copied.read_bytes() == traces.tobytes()
+    shutil.rmtree(tmp_path / "data")
+    (sorting, _) = read_phy(project / "data" / "raw" / "mine")
+    assert sorting.amplitudes_uv is not None  # measured in the copy, the originals are gone

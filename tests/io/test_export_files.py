@@ -128,15 +128,34 @@ def test_written_columns_are_replaced_only_on_demand(nwb: Path) -> None:
         assert len(set(units.colnames)) == len(units.colnames)
 
 
-def test_permissions_stay_and_a_link_into_a_store_is_not_written_through(nwb: Path, tmp_path: Path) -> None:
+def test_permissions_stay(nwb: Path) -> None:
     os.chmod(nwb, 0o640)
-    stored = nwb.read_bytes()
-    link = tmp_path / "link.nwb"
+    add_unit_columns(nwb, columns())
+    assert stat.S_IMODE(nwb.stat().st_mode) == 0o640
+
+
+def test_a_link_stays_and_its_file_is_changed(nwb: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "link.nwb"
     link.symlink_to(nwb)
     add_unit_columns(link, columns())
-    assert nwb.read_bytes() == stored
-    assert not link.is_symlink()
-    assert stat.S_IMODE(link.stat().st_mode) == 0o640
+    assert link.is_symlink()
+    assert [path.name for path in link.parent.iterdir()] == ["link.nwb"]
+    assert read_nwb(nwb)[0].extra["spikeprint_cell_type"].tolist() == ["PV", "SOM", ""]
+
+
+def test_write_protected_files_are_refused(nwb: Path, tmp_path: Path) -> None:
+    """The store of DVC is protected so, and data/raw may hold links into it."""
+    before = nwb.read_bytes()
+    os.chmod(nwb, 0o444)
+    with pytest.raises(DataError, match=r"session\.nwb: write-protected; write into a copy, or allow it by chmod u\+w"):
+        add_unit_columns(nwb, columns())
+    link = tmp_path / "link.nwb"
+    link.symlink_to(nwb)
+    with pytest.raises(DataError, match=r"link\.nwb \(a link to .*session\.nwb\): write-protected"):
+        add_unit_columns(link, columns())
+    assert link.is_symlink()
+    assert (nwb.read_bytes(), stat.S_IMODE(nwb.stat().st_mode)) == (before, 0o444)
 
 
 def test_raw_traces_stay(tmp_path: Path) -> None:
@@ -221,6 +240,21 @@ def test_phy_files_are_replaced_only_on_demand(phy: Path) -> None:
     assert not (phy / "cluster_cell_type_confidence.tsv").exists()
     write_cluster_columns(phy, ["2"], ["PV"], [0.5], overwrite=True)
     assert "PV" in (phy / "cluster_cell_type.tsv").read_text()
+
+
+def test_phy_files_behind_links_are_replaced_there(phy: Path, tmp_path: Path) -> None:
+    stored = tmp_path / "stored.tsv"
+    stored.write_text("old")
+    (phy / "cluster_cell_type.tsv").symlink_to(stored)
+    write_cluster_columns(phy, ["2"], ["PV"], [0.5], overwrite=True)
+    assert (phy / "cluster_cell_type.tsv").is_symlink()
+    assert stored.read_text() == "cluster_id\tcell_type\n2\tPV\n"
+    os.chmod(stored, 0o444)
+    (phy / "cluster_cell_type_confidence.tsv").unlink()
+    with pytest.raises(DataError, match=r"cluster_cell_type\.tsv \(a link to .*stored\.tsv\): write-protected"):
+        write_cluster_columns(phy, ["2"], ["SOM"], [0.5], overwrite=True)
+    assert "PV" in stored.read_text()
+    assert not (phy / "cluster_cell_type_confidence.tsv").exists()
 
 
 def test_clusters_of_a_phy_folder(phy: Path) -> None:

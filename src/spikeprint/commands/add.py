@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, copy, track and declare the dataset; on any failure everything is as before."""
-    from ..io.sources import identify
+    from ..io.sources import identify, keep_places
     from ..io.traces.given import find_given
 
     root, name = find_root(), arguments.name
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     as_recording = arguments.sorter is not None or arguments.sorted
     found = identify(arguments.path, arguments.source, as_recording)
     if arguments.sorted:
-        found = replace(found, files=(*found.files, *find_given(arguments.path)))
+        given = [file for file in find_given(arguments.path) if file.is_relative_to(arguments.path)]
+        found = replace(found, places=found.places | keep_places(arguments.path, given))
     text = _declare(before, name, found, arguments)
     params = _parse(text)
     checked = _check_traces if found.is_recording else _check_units
@@ -208,9 +209,8 @@ def _transfer(found: "Found", raw: Path, link: bool) -> None:
     """Fill ``raw`` with copies of the files, or links to them; below a folder they keep their places."""
     try:
         with atomic_folder(raw) as temporary:
-            for file in found.files:
-                inside = found.path.is_dir() and file.is_relative_to(found.path)
-                target = temporary / (file.relative_to(found.path) if inside else file.name)
+            for file, place in ((file, place) for file, places in found.places.items() for place in places):
+                target = temporary / place
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if link:
                     target.symlink_to(file.resolve())

@@ -64,8 +64,8 @@ def _sliding_rp(evidence: Evidence) -> np.ndarray:
     """Smallest contamination that some refractory period of 0.5-10 ms excludes with > 90 % confidence.
 
     International Brain Laboratory, slidingRefractory; expected pairs as in Llobet et al. 2022:
-    ``2 t_r / D * n_c (n_b + (n_c - 1) / 2)``, n_c = C n contaminating spikes and n_b = (1 - C) n of the unit. Pairs closer
-    than the censored period cannot occur and are not expected. NaN where even 35 % cannot be excluded.
+    ``2 t_r / D * n_c (n_b + (n_c - 1) / 2)``, n_c = C n contaminating spikes and n_b = (1 - C) n of the unit. Pairs
+    closer than the censored period cannot occur and are not expected. NaN where even 35 % cannot be excluded.
     """
     trains, pairs = trains_of(evidence), np.asarray(evidence.close_pairs)
     edges_s = np.arange(1, N_CLOSE_BINS + 1) * CLOSE_BIN_TICKS / TICKS_PER_S
@@ -237,7 +237,7 @@ QUALITY: dict[str, Scalar] = {
     "amplitude_median_uv": Scalar(
         "uV",
         ("trains", "amplitudes"),
-        "median size of the spikes, where the gain is known",
+        "median size of the spikes, if the gain is known",
         _amplitude_median_uv,
         "> 50",
     ),

@@ -1,6 +1,7 @@
 """Columns for an NWB units table. Enters: one value per unit. Leaves: the file with these columns, else as it was.
 
-A copy beside the file is changed, opened by pynwb, and only then takes the file's name.
+A copy beside the file is changed, opened by pynwb, and only then takes the file's name. Where a link is given, all of
+this happens to the file that it leads to.
 """
 
 import os
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.files import atomic_path
+from .phy_export import resolve_writable
 from .readers.nwb_file import as_text, check_readable, one_line, open_nwb, read_units_table
 
 PREFIX = "spikeprint_"
@@ -46,15 +48,15 @@ def add_unit_columns(path: Path, columns: Mapping[str, NewColumn], overwrite: bo
 
     Parameters
     ----------
-    path : .nwb file
+    path : .nwb file, or a link to it, which stays a link
     columns : name, beginning with ``PREFIX`` -> one value for each row of the units table
     overwrite : replace columns of these names
 
     Raises
     ------
     DataError
-        A column exists already, values do not fit the units, the folder cannot be written, or pynwb cannot read the
-        result. The file is unchanged then.
+        A column exists already, values do not fit the units, the file is write-protected, its folder cannot be
+        written, or pynwb cannot read the result. The file is unchanged then.
     """
     with open_nwb(path) as file:
         table = read_units_table(path, file)
@@ -67,13 +69,14 @@ def add_unit_columns(path: Path, columns: Mapping[str, NewColumn], overwrite: bo
             )
     if there and not overwrite:
         raise DataError(f"{path}: its units table has {' and '.join(there)} already; --overwrite replaces them")
-    mode = path.stat().st_mode
+    target = resolve_writable(path)
+    mode = target.stat().st_mode
     try:
-        with atomic_path(path) as temporary:
-            shutil.copyfile(path, temporary)
+        with atomic_path(target) as temporary:
+            shutil.copyfile(target, temporary)
             _change(temporary, columns)
             _check(path, temporary, columns)
-        os.chmod(path, mode)
+        os.chmod(target, mode)
     except (OSError, RuntimeError) as error:  # h5py tells of a full disk by either
         raise DataError(f"{path}: cannot be written ({one_line(error)}); it is unchanged") from None
 

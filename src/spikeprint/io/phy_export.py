@@ -16,6 +16,7 @@ from ..core.files import atomic_path
 
 COLUMNS = ("cell_type", "cell_type_confidence")
 """Columns in phy; column ``x`` is held by ``cluster_x.tsv``."""
+WRITE_BITS = 0o222
 _CLUSTERS = ("spike_clusters.npy", "spike_templates.npy")
 
 
@@ -39,6 +40,21 @@ def list_clusters(folder: Path) -> np.ndarray:
     return np.unique(clusters).astype(str)
 
 
+def resolve_writable(path: Path) -> Path:
+    """Return the file that a path leads to through links, so that the file is replaced and not the link.
+
+    Raises
+    ------
+    DataError
+        The file is there and nobody may write it, as in the store of DVC: replacing it would go round that.
+    """
+    target = path.resolve()
+    if target.is_file() and target.stat().st_mode & WRITE_BITS == 0:
+        said = f"{path} (a link to {target})" if path.is_symlink() else str(path)
+        raise DataError(f"{said}: write-protected; write into a copy, or allow it by chmod u+w; it is unchanged")
+    return target
+
+
 def write_cluster_columns(
     folder: Path, clusters: Sequence[str], labels: Sequence[str], confidence: Sequence[float], overwrite: bool = False
 ) -> list[Path]:
@@ -56,17 +72,18 @@ def write_cluster_columns(
     Raises
     ------
     DataError
-        A file exists already and ``overwrite`` is False, or the folder cannot be written.
+        A file exists already and ``overwrite`` is False or it is write-protected, or the folder cannot be written.
     """
     paths = [folder / f"cluster_{column}.tsv" for column in COLUMNS]
     there = [path.name for path in paths if path.exists()]
     if there and not overwrite:
         raise DataError(f"{folder}: holds {' and '.join(there)} already; --overwrite replaces them")
+    targets = [resolve_writable(path) for path in paths]
     columns = (list(labels), [f"{value:.6g}" for value in confidence])
     try:
         with ExitStack() as stack:  # both are complete before either takes its name
-            for path, column, cells in zip(paths, COLUMNS, columns, strict=True):
-                with stack.enter_context(atomic_path(path)).open("w", encoding="utf-8", newline="") as file:
+            for target, column, cells in zip(targets, COLUMNS, columns, strict=True):
+                with stack.enter_context(atomic_path(target)).open("w", encoding="utf-8", newline="") as file:
                     writer = csv.writer(file, delimiter="\t", lineterminator="\n")
                     writer.writerow(["cluster_id", column])
                     writer.writerows(zip(clusters, cells, strict=True))

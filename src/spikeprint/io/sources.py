@@ -4,7 +4,7 @@ A reader takes (path, sampling frequency in Hz where the files do not say, label
 is called, so that a folder of CSVs never waits for SpikeInterface.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from .readers.alf import find_alf, read_alf
 from .readers.analyzer import find_analyzer, read_analyzer
 from .readers.cellexplorer import find_cellexplorer, read_cellexplorer
 from .readers.nwb import find_nwb, find_nwb_traces, read_nwb
-from .readers.phy import find_phy, read_phy
+from .readers.phy import find_phy, places_phy, read_phy
 from .readers.trains import find_arrays, read_arrays_source
 from .traces.recordings import find_binary, find_saved, find_spikeglx
 
@@ -25,13 +25,18 @@ Find = Callable[[Path], list[Path]]
 Units = list[Sorting] | SourceTable
 
 
+Places = dict[Path, list[Path]]
+"""File -> its places in the dataset's folder; more than one where several sessions share it."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """A layout that holds units: how it is recognised and how it is read."""
+    """A layout that holds units: how it is recognised, how it is read, and where its files go where not as they lie."""
 
     description: str
     find: Find
     read: Callable[[Path, float | None, str | None], Units]
+    place: Callable[[Path], Places] | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Traces:
 
 
 SOURCES: dict[str, Source] = {
-    "phy": Source("Kilosort or phy folder (spike_times.npy, spike_clusters.npy)", find_phy, read_phy),
+    "phy": Source("Kilosort or phy folder (spike_times.npy, spike_clusters.npy)", find_phy, read_phy, places_phy),
     "spikeinterface": Source("SortingAnalyzer, folder or zarr", find_analyzer, read_analyzer),
     "alf": Source("IBL/ALF folder (spikes.times, spikes.clusters)", find_alf, read_alf),
     "nwb": Source("NWB files with a units table", find_nwb, read_nwb),
@@ -73,7 +78,7 @@ class Found:
     path: Path
     format: str
     is_recording: bool
-    files: tuple[Path, ...]
+    places: Places
 
 
 def identify(path: Path, wanted: str = "auto", as_recording: bool = False) -> Found:
@@ -99,11 +104,20 @@ def identify(path: Path, wanted: str = "auto", as_recording: bool = False) -> Fo
         asked = [*((name, source.find, False) for name, source in SOURCES.items()), *asked]
     for name, find, is_recording in asked:
         if wanted in ("auto", name) and (files := find(path)):
-            return Found(path, name, is_recording, tuple(files))
-    entries = [*RECORDINGS.items()] if as_recording else [*SOURCES.items(), *RECORDINGS.items()]
-    layouts = "; ".join(f"{name}: {entry.description}" for name, entry in entries if wanted in ("auto", name))
+            place = None if is_recording else SOURCES[name].place
+            return Found(path, name, is_recording, place(path) if place else keep_places(path, files))
+    entries = [(name, traces.description) for name, traces in RECORDINGS.items()]
+    if not as_recording:
+        entries = [*((name, source.description) for name, source in SOURCES.items()), *entries]
+    layouts = "; ".join(f"{name}: {text}" for name, text in entries if wanted in ("auto", name))
     what = "of no known layout" if wanted == "auto" else f"not of layout '{wanted}'"
     raise ConfigError(f"{path}: {what}{' that holds traces' if as_recording else ''}; needed is {layouts}")
+
+
+def keep_places(path: Path, files: Iterable[Path]) -> Places:
+    """Return where files go that keep their place below the folder ``path``; others go to the top."""
+    is_folder = path.is_dir()
+    return {f: [f.relative_to(path) if is_folder and f.is_relative_to(path) else Path(f.name)] for f in files}
 
 
 def read_units(path: Path, format_: str, sampling_frequency_hz: float | None, label_column: str | None) -> Units:

@@ -1,6 +1,7 @@
 """SortingAnalyzers: trains, templates, sizes, noise and columns come through from memory, folder and zarr."""
 
 import json
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -162,11 +163,18 @@ def test_foreign_paths(tmp_path: Path) -> None:
         read_analyzer(tmp_path)
 
 
-@pytest.mark.parametrize("victim", ["settings.json", "sorting/spikes.npy", "recording_info/recording_attributes.json"])
-def test_damaged_folder(folder: Path, tmp_path: Path, victim: str) -> None:
+@pytest.mark.parametrize(
+    ("victim", "message"),
+    [
+        ("settings.json", "not a whole SortingAnalyzer"),
+        ("sorting/spikes.npy", r"spikes\.npy: not a whole NumPy file"),
+        ("recording_info/recording_attributes.json", "not a whole SortingAnalyzer"),
+    ],
+)
+def test_damaged_folder(folder: Path, tmp_path: Path, victim: str, message: str) -> None:
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / victim).write_bytes(b"{")
-    with pytest.raises(DataError, match="not a whole SortingAnalyzer") as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read_analyzer(copy)
     assert "\n" not in str(caught.value)
 
@@ -176,4 +184,48 @@ def test_pickled_zarr_is_refused(analyzer: Any, tmp_path: Path) -> None:
     head = tmp_path / "a.zarr" / "extensions" / "templates" / "average" / ".zarray"
     head.write_text(json.dumps(json.loads(head.read_text()) | {"filters": [{"id": "pickle"}]}, indent=1))
     with pytest.raises(DataError, match="holds a pickle, which runs code when opened"):
+        read_analyzer(tmp_path / "a.zarr")
+
+
+class Payload:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.trace,)
+
+
+@pytest.mark.parametrize("name", ["sorting/properties/evil.npy", "extensions/templates/evil.pkl", "sorting/bare.npy"])
+def test_a_folder_that_would_run_code_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    payload = Payload(tmp_path / "ran")
+    if "properties" in name:
+        np.save(copy / name, np.array([payload] * 4, dtype=object), allow_pickle=True)
+    else:
+        (copy / name).write_bytes(pickle.dumps(payload))
+    with pytest.raises(DataError, match="code when opened") as caught:
+        read_analyzer(copy)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_pickles_that_are_never_opened_do_not_matter(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "extensions" / "principal_components").mkdir()
+    for name in ("recording.pickle", "sorting/provenance.pkl", "extensions/principal_components/pca_model.pkl"):
+        (copy / name).write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
+    (found,) = read_analyzer(copy)
+    assert found.extra["KSLabel"].tolist() == ["good", "mua", "good", "mua"]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["cell_type", "provenance.pkl"])
+def test_a_pickle_only_in_the_consolidated_heads_of_a_zarr_is_refused(analyzer: Any, tmp_path: Path, name: str) -> None:
+    analyzer.save_as(folder=tmp_path / "a.zarr", format="zarr")
+    heads = json.loads((tmp_path / "a.zarr" / ".zmetadata").read_text())
+    heads["metadata"][f"sorting/properties/{name}/.zarray"] = {"filters": [{"id": "pickle"}]}
+    (tmp_path / "a.zarr" / ".zmetadata").write_text(json.dumps(heads))
+    with pytest.raises(DataError, match=f"sorting/properties/{name}: holds a pickle"):
         read_analyzer(tmp_path / "a.zarr")

@@ -93,6 +93,36 @@ def test_troughs_decide_the_axes(path: Path, channels_first: bool) -> None:
     np.testing.assert_allclose(templates.values, 1e6 * multi(n_channels=60), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("channels_first", [False, True])
+@pytest.mark.parametrize(("n_samples", "n_channels"), [(64, 16), (60, 12), (48, 8)])
+def test_as_many_samples_as_electrodes(path: Path, n_samples: int, n_channels: int, channels_first: bool) -> None:
+    """Units on some channels of a probe that happens to have as many as a waveform has samples."""
+    values = multi(4, n_samples, n_channels, channels_first)
+    templates = read(write_nwb(path, with_means(values), n_electrodes=n_samples, rate_hz=RATE))
+    np.testing.assert_allclose(templates.values, 1e6 * multi(4, n_samples, n_channels), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+def test_electrodes_of_the_file_decide_between_two_windows(path: Path, channels_first: bool) -> None:
+    """One unit has no spread of troughs, and 40 or 60 samples are both usual."""
+    units = with_means(multi(1, 40, 60, channels_first))
+    templates = read(write_nwb(path, units, n_electrodes=60, rate_hz=RATE))
+    np.testing.assert_allclose(templates.values, 1e6 * multi(1, 40, 60), rtol=1e-6, atol=1e-9)
+
+
+def test_signs_that_contradict_each_other_are_refused(path: Path) -> None:
+    write_nwb(path, with_means(multi(4, 48, 40)), n_electrodes=48, rate_hz=RATE)
+    message = r"48 x 40 per unit: the 48 electrodes of the file say channels first, the troughs samples first; a units"
+    with pytest.raises(DataError, match=message):
+        read_nwb(path)
+
+
+def test_windows_that_no_axis_can_be_are_refused(path: Path) -> None:
+    write_nwb(path, with_means(multi(4, 13, 6)), n_electrodes=6, rate_hz=RATE)
+    with pytest.raises(DataError, match=r"is 13 x 6 per unit, and at 30000 Hz neither axis lasts 0\.5 to 10 ms; check"):
+        read_nwb(path)
+
+
 def test_undecidable_axes_are_refused(path: Path) -> None:
     write_nwb(path, with_means(multi(n_units=1, n_channels=60)), rate_hz=RATE)
     with pytest.raises(DataError, match=r"units/waveform_mean is 40 x 60 per unit, and neither electrodes, rate nor"):

@@ -1,5 +1,6 @@
 """Kilosort and phy folders: spikes, groups, and waveforms that are never whitened."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.core.types import Sorting
-from spikeprint.io.readers.phy import find_phy, read_phy
+from spikeprint.io.readers.phy import find_phy, places_phy, read_phy
 
 RNG = np.random.default_rng(3)
 SHAPES = RNG.normal(size=(3, 12, 4)).astype(np.float32)
@@ -279,6 +280,95 @@ def test_whitened_scratch_files_are_not_raw(with_traces: tuple[Path, np.ndarray]
     (folder / "params.py").write_text(PARAMS.replace("/far/away.dat", r"C:\data\temp_wh.dat"))
     assert read_phy(folder)[0].amplitudes_uv is None
     assert folder / "temp_wh.dat" not in find_phy(folder)
+
+
+def test_missing_traces_are_told(with_traces: tuple[Path, np.ndarray], caplog: pytest.LogCaptureFixture) -> None:
+    folder, _ = with_traces
+    read_phy(folder)
+    assert "dat_path" not in caplog.text
+    (folder / "away.dat").unlink()
+    assert read_phy(folder)[0].templates is not None
+    assert "dat_path names /far/away.dat, which is neither beside params.py nor there: waveforms are" in caplog.text
+
+
+def test_filtered_traces_are_taken_as_they_are(with_traces: tuple[Path, np.ndarray]) -> None:
+    folder, shape = with_traces
+    with (folder / "params.py").open("a") as file:
+        file.write("hp_filtered = True\n")
+    values = read_phy(folder)[0].templates.values
+    np.testing.assert_allclose(values.min(axis=1)[0], shape[:, [1, 2, 0, 3]].min(axis=0), rtol=1e-5)
+    assert values[0].max() == pytest.approx(shape.max())  # a filter would ring
+
+
+def test_two_sessions_with_traces_of_one_name(with_traces: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """Each session takes the file beside its own params.py, and add has to put them there."""
+    folder, _ = with_traces
+    multi = tmp_path / "multi"
+    for n, name in enumerate(("s1", "s2"), 1):
+        (tmp_path / name).mkdir()
+        away = tmp_path / name / "away.dat"
+        away.write_bytes((n * np.fromfile(folder / "away.dat", dtype=np.int16)).tobytes())
+        shutil.copytree(folder, multi / name, ignore=shutil.ignore_patterns("away.dat"))
+        (multi / name / "params.py").write_text(PARAMS.replace("/far/away.dat", str(away)))
+    places = places_phy(multi)
+    assert list(places) == find_phy(multi)
+    assert places[tmp_path / "s1" / "away.dat"] == [Path("s1/away.dat")]
+    assert places[tmp_path / "s2" / "away.dat"] == [Path("s2/away.dat")]
+    assert places[multi / "s1" / "params.py"] == [Path("s1/params.py")]
+    copy = tmp_path / "copy"
+    for file, targets in places.items():
+        for target in targets:
+            (copy / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy / target)
+    shutil.rmtree(tmp_path / "s1")
+    shutil.rmtree(tmp_path / "s2")
+    first, second = read_phy(copy)
+    np.testing.assert_allclose(second.templates.values, 2 * first.templates.values, rtol=1e-4, atol=1e-2)
+
+
+def test_places_of_traces(with_traces: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, _ = with_traces
+    multi = tmp_path / "multi"
+    for name in ("s1", "s2"):
+        shutil.copytree(folder, multi / name, ignore=shutil.ignore_patterns("away.dat"))
+    raw = multi / "raw" / "away.dat"
+    raw.parent.mkdir()
+    shutil.copyfile(folder / "away.dat", raw)
+
+    def write(first: object, second: object) -> None:
+        for name, written in (("s1", first), ("s2", second)):
+            (multi / name / "params.py").write_text(PARAMS.replace("/far/away.dat", str(written)))
+
+    write("../raw/away.dat", "../raw/away.dat")
+    assert places_phy(multi)[raw] == [Path("raw/away.dat")]
+    # the reader of the copy would look for an absolute path where it was, or not at all
+    write(raw, raw)
+    assert places_phy(multi)[raw] == [Path("s1/away.dat"), Path("s2/away.dat")]
+    write("../raw/away.dat", folder / "away.dat")
+    assert places_phy(multi)[folder / "away.dat"] == [Path("s2/away.dat")]
+    assert places_phy(multi / "s1")[raw] == [Path("away.dat")]
+    assert places_phy(multi / "s1" / "params.py")[raw] == [Path("away.dat")]
+
+
+def test_places_are_never_outside(with_traces: tuple[Path, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, _ = with_traces
+    (folder / "away.dat").rename(folder.parent / "away.dat")
+    (folder / "params.py").write_text(PARAMS.replace("/far/", "../"))
+    monkeypatch.chdir(folder)
+    assert places_phy(Path("."))[Path("../away.dat")] == [Path("away.dat")]
+
+
+def test_several_traces_of_one_name_are_refused(with_traces: tuple[Path, np.ndarray]) -> None:
+    folder, _ = with_traces
+    (folder / "params.py").write_text(PARAMS.replace("r'/far/away.dat'", "['/a/away.dat', '/b/away.dat']"))
+    with pytest.raises(DataError, match=r"dat_path names several files away\.dat; .* different names are needed"):
+        read_phy(folder)
+    assert folder / "spike_times.npy" in find_phy(folder)
+
+
+def test_params_with_a_byte_order_mark(folder: Path) -> None:
+    (folder / "params.py").write_text(PARAMS, encoding="utf-8-sig")
+    assert read_phy(folder)[0].time_rate_hz == 20_000.0
 
 
 def test_traces_are_found_by_name_or_as_written(with_traces: tuple[Path, np.ndarray]) -> None:

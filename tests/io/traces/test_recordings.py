@@ -155,7 +155,8 @@ def test_saved_by_spikeinterface(tmp_path: Path) -> None:
     recording.save(folder=tmp_path / "saved", verbose=False, progress_bar=False)
     recording.save(folder=tmp_path / "z" / "saved.zarr", format="zarr", verbose=False, progress_bar=False)
     (tmp_path / "z" / "saved.zarr").rename(tmp_path / "renamed")
-    recording.dump(tmp_path / "j.json")
+    recording.dump(tmp_path / "j.json", relative_to=tmp_path)
+    assert find_saved(tmp_path / "j.json") == [tmp_path / "j.json", tmp_path / "rec" / "part0.bin"]
     for path in (tmp_path / "saved", tmp_path / "renamed", tmp_path / "j.json"):
         found = open_recording(path, SAVED)
         assert found.get_sampling_frequency() == RATE_HZ
@@ -173,6 +174,68 @@ def test_pickled_or_foreign_recordings_are_not_opened(tmp_path: Path) -> None:
     (folder / "x.json").write_text('{"class": "os.path.SomeRecording", "kwargs": {}}')
     with pytest.raises(DataError, match=r"names the class 'os\.path\.SomeRecording'"):
         open_recording(folder, SAVED)
+
+
+DESCRIPTION = {
+    "class": "spikeinterface.core.numpyextractors.NumpyRecording",
+    "module": "spikeinterface",
+    "version": "0.105.3",
+    "kwargs": {},
+    "annotations": {},
+    "properties": {},
+    "relative_paths": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps(DESCRIPTION)[:-1] + r', "cl\u0061ss": "os.system"}', "a key stands twice"),
+        (json.dumps(DESCRIPTION | {"kwargs": {"a": {"class": "spikeinterface.core.loading.load"}}}), r"loading\.load'"),
+        (json.dumps(DESCRIPTION | {"kwargs": {"a": [{"class": "os.system"}]}}), r"names the class 'os\.system'"),
+        (
+            json.dumps(DESCRIPTION | {"kwargs": {"class": "spikeinterface.core.no_such.Recording"}}),
+            "names the class 'spikeinterface.core.no_such.Recording'",
+        ),
+        (json.dumps(DESCRIPTION | {"kwargs": {"a": ["x.PKL"]}}), "refers to x.PKL, a pickle"),
+        (json.dumps(DESCRIPTION | {"kwargs": {"file_paths": ["../x.raw"]}}), r"elsewhere \(../x.raw\).*save\(folder="),
+        (json.dumps(DESCRIPTION | {"kwargs": {"folder_path": "/data/x"}}), r"elsewhere \(/data/x\)"),
+    ],
+)
+def test_descriptions_that_are_not_opened(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        open_recording(path, SAVED)
+    assert "\n" not in str(caught.value)
+    assert find_saved(path) == [path]
+
+
+def test_saved_folders_that_would_run_code_are_refused(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    recording = open_recording(make_binary(tmp_path / "rec"), BINARY)
+    recording.set_property("words", np.array(["a", None, "b", "c"], dtype=object))
+    saved = tmp_path / "saved"
+    recording.save(folder=saved, verbose=False, progress_bar=False)
+    # words with gaps are objects too, and harmless
+    (saved / "provenance.pkl").write_bytes(b"never opened")
+    assert open_recording(saved, SAVED).get_property("words").tolist() == ["a", None, "b", "c"]
+    np.save(saved / "properties" / "evil.npy", np.array([Payload()] * 4, dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"evil\.npy: not a whole NumPy file of numbers and text .*Path"):
+        open_recording(saved, SAVED)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_saved_zarr_with_a_pickle_is_refused(tmp_path: Path) -> None:
+    recording = open_recording(make_binary(tmp_path / "rec"), BINARY)
+    recording.save(folder=tmp_path / "saved.zarr", format="zarr", verbose=False, progress_bar=False)
+    head = tmp_path / "saved.zarr" / "channel_ids" / ".zarray"
+    head.write_text(json.dumps(json.loads(head.read_text()) | {"filters": [{"id": "pickle"}]}))
+    with pytest.raises(DataError, match="channel_ids: holds a pickle, which runs code when opened"):
+        open_recording(tmp_path / "saved.zarr", SAVED)
 
 
 def test_damaged_saved_recording(tmp_path: Path) -> None:
@@ -203,6 +266,7 @@ def make_nwb(path: Path, names: tuple[str, ...]) -> Path:
 def test_nwb_conversion_and_offset_are_applied(tmp_path: Path) -> None:
     make_nwb(tmp_path / "a.nwb", ("raw",))
     recording = open_recording(tmp_path, NWB)
+    assert open_recording(tmp_path / "a.nwb", NWB).get_num_samples() == 2000
     assert recording.get_sampling_frequency() == RATE_HZ
     traces = recording.get_traces(start_frame=10, end_frame=11, return_in_uV=True)
     np.testing.assert_allclose(traces[0], np.arange(40, 44) * 0.2 + 1.0, rtol=1e-5)

@@ -95,8 +95,57 @@ def test_given_sortings(made: tuple[Path, Sorting], tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_given(tmp_path, recording).get_unit_spike_train("2"), trains["2"])
     assert tmp_path / "sorting" / "spikes.npy" in find_given(tmp_path)
     (tmp_path / "sorting" / "spikes.npy").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"spikes\.npy: not a whole NumPy file"):
+        read_given(tmp_path, recording)
+    np.save(tmp_path / "sorting" / "spikes.npy", np.arange(3))
     with pytest.raises(DataError, match="not a whole sorting of SpikeInterface"):
         read_given(tmp_path, recording)
+
+
+def test_a_given_sorting_must_be_of_its_recording(
+    made: tuple[Path, Sorting], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = open_recording(made[0], ROW)
+    train = np.arange(100, 140_000, 100)
+    cases: list[tuple[Any, float, str]] = [
+        ([{"a": train}], 30000.0, "30000 Hz, its recording 25000 Hz"),
+        ([{"a": train}, {"a": train}], 25000.0, "2 segments, its recording 1"),
+        (
+            [{"a": np.append(train, np.arange(150_000, 150_050))}],
+            25000.0,
+            "50 of 1449 spikes beyond the recording of 6 s",
+        ),
+    ]
+    for number, (trains, rate_hz, message) in enumerate(cases):
+        si.NumpySorting.from_unit_dict(trains, rate_hz).save(folder=tmp_path / str(number) / "sorting")
+        with pytest.raises(DataError, match=message):
+            read_given(tmp_path / str(number), recording)
+    np.savez(tmp_path / "units.npz", a=cases[2][0][0]["a"])
+    with pytest.raises(DataError, match=r"units\.npz: 50 of 1449 spikes beyond"):
+        read_given(tmp_path, recording)
+    sorting = si.NumpySorting.from_unit_dict([{"a": np.append(train, 150_000), "b": train}], 25000.0)
+    sorting.set_property("main_channel_id", np.array(["x", "y"]))
+    sorting.set_property("cell_type", np.array(["PV", "SOM"]))
+    sorting.save(folder=tmp_path / "few" / "sorting")
+    found = read_given(tmp_path / "few", recording)
+    np.testing.assert_array_equal(found.get_unit_spike_train("a"), train)
+    assert found.get_property("cell_type").tolist() == ["PV", "SOM"]
+    assert "main_channel_id" not in found.get_property_keys()
+    assert "1 of 2799 spikes beyond the recording of 6 s; dropped" in caplog.text
+
+
+def test_a_given_sorting_that_would_run_code_is_refused(made: tuple[Path, Sorting], tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> Any:
+            return Path.touch, (tmp_path / "ran",)
+
+    si.NumpySorting.from_unit_dict([{"a": np.array([100])}], 25000.0).save(folder=tmp_path / "sorting")
+    (tmp_path / "sorting" / "properties").mkdir(exist_ok=True)
+    evil = tmp_path / "sorting" / "properties" / "evil.npy"
+    np.save(evil, np.array([Payload()], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="other objects run code when opened"):
+        read_given(tmp_path, open_recording(made[0], ROW))
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

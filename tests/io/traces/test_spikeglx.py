@@ -160,3 +160,25 @@ def test_several_streams_need_a_choice_unless_one_is_ap(real: Path, tmp_path: Pa
     assert open_recording(tmp_path / "run", RecordingParams(format="spikeglx")).get_sampling_frequency() > 30000
     low = open_recording(tmp_path / "run", RecordingParams(format="spikeglx", stream="imec0.lf"))
     assert low.get_sampling_frequency() == 2500.0325532900833
+
+
+def test_a_file_opens_its_own_run(real: Path, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", real / "sample3B_g0_t0.imec1.ap.meta", 300)
+    low = make_run(tmp_path / "run", real / "sample3B_g0_t0.imec1.lf.meta", 30, "run_g0_t0.imec0.lf")
+    row = RecordingParams(format="spikeglx")
+    for file, n_samples in ((path, 300), (path.with_suffix(".bin"), 300), (low.with_suffix(".bin"), 30)):
+        assert open_recording(file, row).get_num_samples() == n_samples
+    make_run(tmp_path / "run", real / "sample3B_g0_t0.imec1.ap.meta", 30, "run_g0_t1.imec0.ap")
+    with pytest.raises(DataError, match=r"2 runs of stream imec0\.ap lie in its folder; move this one"):
+        open_recording(path, row)
+
+
+def test_a_binary_cut_off_is_refused(real: Path, tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", real / "sample3B_g0_t0.imec1.ap.meta", 30)
+    whole = path.with_suffix(".bin").read_bytes()
+    path.with_suffix(".bin").write_bytes(whole[: -770 * 2])
+    with pytest.raises(DataError, match=r"21560 bytes; run_g0_t0\.imec0\.ap\.meta says fileSizeBytes=23100: cut off"):
+        open_recording(tmp_path / "run", RecordingParams(format="spikeglx"))
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("fileSizeBytes=")]
+    path.write_text("\n".join(lines))
+    assert check_run(path).n_bytes is None

@@ -82,6 +82,25 @@ def test_noise_of_a_quiet_channel(tmp_path: Path) -> None:
     assert found.noise_uv[0] == pytest.approx(NOISE_UV, rel=0.05)
 
 
+def test_filtered_traces_are_not_filtered_again(tmp_path: Path) -> None:
+    """The spike keeps its part below 300 Hz, whatever level the traces rest at."""
+    layout, sorting = make(tmp_path, is_filtered=True)
+    found, again = average_windows(layout, sorting, POSITIONS), average_windows(*make(tmp_path), POSITIONS)
+    assert found.templates is not None
+    assert found.amplitudes_uv is not None
+    assert found.noise_uv is not None
+    assert again.templates is not None
+    assert abs(TROUGH_UV / SHAPE.min() - 1) > 0.1  # a filter would show
+    window = found.templates.values[0]
+    np.testing.assert_allclose(window[4:45, 2], SHAPE, atol=4)
+    np.testing.assert_allclose(window[4:45, 3], SHAPE / 2, atol=4)
+    np.testing.assert_allclose(window[:, 0], 0, atol=4)
+    assert np.abs(window - again.templates.values[0]).max() > 15
+    n = found.offsets[1]
+    assert np.nanmedian(found.amplitudes_uv[:n]) == pytest.approx(-SHAPE.min(), rel=0.03)
+    assert np.isfinite(found.noise_uv[0])
+
+
 def test_without_gain_and_with_seconds(tmp_path: Path) -> None:
     layout, sorting = make(tmp_path, gain_uv=None)
     seconds = replace(sorting, spike_times=sorting.spike_times / RATE_HZ, time_rate_hz=1.0)

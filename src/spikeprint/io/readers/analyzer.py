@@ -3,7 +3,6 @@
 Everything is taken from what the analyzer stored; its recording may be gone and is never opened.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataError, suggest
 from ...core.types import UNLABELLED, Sorting, Templates
+from .safe import Parts, is_provenance, refuse_code
 
 LABEL_COLUMN = "cell_type"
 """Column of the units that holds the cell type unless another one is named."""
 _TABLES = ("quality_metrics", "template_metrics")
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, IndexError)
 """What SpikeInterface and zarr raise at files they cannot read."""
-_PICKLED = re.compile(r'"id"\s*:\s*"pickle"')
 
 
 class _NoRecording:
@@ -44,7 +43,7 @@ def read_analyzer(
     Raises
     ------
     DataError
-        No analyzer there, or a damaged one.
+        No analyzer there, or a damaged one, or one that would run code when opened.
     ConfigError
         There is no such column.
     """
@@ -125,8 +124,7 @@ def _read_one(root: Path, session_id: str, label_column: str | None) -> Sorting:
     from spikeinterface import SortingAnalyzer
 
     kind = "zarr" if _is_zarr(root) else "binary_folder"
-    if kind == "zarr":
-        _refuse_pickles(root)
+    refuse_code(root, _is_unopened)
     try:
         analyzer = SortingAnalyzer.load(root, recording=_NoRecording(), load_extensions=False, format=kind)
         return from_analyzer(analyzer, label_column, session_id)
@@ -135,17 +133,11 @@ def _read_one(root: Path, session_id: str, label_column: str | None) -> Sorting:
         raise DataError(f"{root}: not a whole SortingAnalyzer ({said}); save it again") from None
 
 
-def _refuse_pickles(root: Path) -> None:
-    """Refuse a zarr whose units or results are pickled: reading them would run code."""
-    heads = [root / ".zmetadata", *root.glob("sorting/**/.zarray"), *root.glob("extensions/**/.zarray")]
-    for head in (path for path in heads if path.is_file() and path.name == ".zarray"):
-        wanted = head.relative_to(root).parts
-        if wanted[0] == "extensions" and wanted[1] not in _READ:
-            continue
-        if _PICKLED.search(head.read_text(encoding="utf-8", errors="replace")):
-            raise DataError(
-                f"{head.parent}: holds a pickle, which runs code when opened; save the analyzer as a folder"
-            )
+def _is_unopened(parts: Parts) -> bool:
+    """Whether a file or item of an analyzer stays closed: its recording, provenance, extensions that are not read."""
+    if parts[0] == "extensions":
+        return len(parts) > 1 and parts[1] not in _READ
+    return parts[0] in ("recording", "recording.pickle") or is_provenance(parts)
 
 
 _READ = ("templates", "spike_amplitudes", "spike_locations", "noise_levels", *_TABLES)

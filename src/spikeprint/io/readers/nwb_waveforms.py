@@ -28,7 +28,9 @@ MICROVOLTS = {
 MAX_SPIKE_V = 1e-2
 """Larger "volts" are not: extracellular spikes stay below 10 mV peak to peak."""
 WINDOW_MS = (0.5, 10.0)
-"""A waveform lasts at least and at most so long."""
+"""A waveform lasts at least and at most so long; an order of the axes that says otherwise is wrong."""
+USUAL_WINDOW_MS = (0.75, 6.0)
+"""Nearly all last so long: from 32 samples at 40 kHz (Plexon) to the long templates of SpikeInterface."""
 BLOCK_BYTES = 32 * 2**20
 
 Order = Literal["samples first", "channels first"]
@@ -180,31 +182,58 @@ def _check_rows(table: UnitsTable, name: str, n_rows: int) -> None:
 
 
 def _decide_order(table: UnitsTable, blocks: Blocks, n_own: np.ndarray, n_electrodes: int, rate_hz: float) -> Order:
-    """Which axis is time: by the number of electrodes, else by how long a waveform lasts, else by where troughs lie.
+    """Which axis is time: by the electrodes of each unit, else by how long a waveform lasts, else by two more signs.
 
-    ``n_own`` (n_units,) counts the electrodes that each unit names, ``n_electrodes`` those of the file. The troughs of
-    units lie at one sample but on different channels, so the axis along which they vary more counts channels.
+    ``n_own`` (n_units,) counts the electrodes that each unit names, ``n_electrodes`` those of the file. The latter tell
+    last, for units may stand on some of them only, and waveforms may have as many samples as the file has electrodes.
     """
     held = [(block, n) for block, n in zip(blocks.values, n_own, strict=True) if block is not None]
     shapes, own = np.array([block.shape for block, _ in held]), np.array([n for _, n in held])
     longest = shapes.max(axis=0)
-    by_count = (longest == 1, (shapes == own[:, None]).all(axis=0), longest == own.max(), longest == n_electrodes)
-    for is_channels in by_count:
-        if is_channels.sum() == 1:
-            return "channels first" if is_channels[0] else "samples first"
     window_ms = 1e3 * longest / rate_hz
-    is_window = (window_ms >= WINDOW_MS[0]) & (window_ms <= WINDOW_MS[1])
-    if is_window.sum() == 1:
-        return "samples first" if is_window[0] else "channels first"
-    finite = [block for block, _ in held if np.isfinite(block).any()]
+    what = f"{table.path}: units/{blocks.name} is {longest[0]} x {longest[1]} per unit"
+    by_count = _name_order(longest == 1, (shapes == own[:, None]).all(axis=0), longest == own.max())
+    if by_count:
+        return by_count
+    if not _lies_in(window_ms, WINDOW_MS).any():
+        raise DataError(
+            f"{what}, and at {rate_hz:g} Hz neither axis lasts {WINDOW_MS[0]:g} to {WINDOW_MS[1]:g} ms; "
+            "check the rate, or give a units column 'electrodes'"
+        )
+    by_window = _name_order(*(~_lies_in(window_ms, limits) for limits in (WINDOW_MS, USUAL_WINDOW_MS)))
+    if by_window:
+        return by_window
+    by_file, by_troughs = _name_order(longest == n_electrodes), _compare_troughs([block for block, _ in held])
+    if by_file and by_troughs and by_file != by_troughs:
+        raise DataError(
+            f"{what}: the {n_electrodes} electrodes of the file say {by_file}, the troughs {by_troughs}; "
+            "a units column 'electrodes' is needed"
+        )
+    found = by_file or by_troughs
+    if found is None:
+        raise DataError(
+            f"{what}, and neither electrodes, rate nor troughs tell which axis is time; "
+            "a units column 'electrodes' is needed"
+        )
+    return found
+
+
+def _name_order(*tests: np.ndarray) -> Order | None:
+    """The order by the first of these tests that just one of both axes passes as the axis of channels."""
+    is_channels = next((test for test in tests if test.sum() == 1), None)
+    return None if is_channels is None else "channels first" if is_channels[0] else "samples first"
+
+
+def _lies_in(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    return (values >= limits[0]) & (values <= limits[1])
+
+
+def _compare_troughs(blocks: list[np.ndarray]) -> Order | None:
+    """Troughs of units lie at one sample but on different channels: the axis along which they vary more."""
+    finite = [block for block in blocks if np.isfinite(block).any()]
     minima = np.array([np.unravel_index(np.nanargmin(block), block.shape) for block in finite]).reshape(-1, 2)
     spread = minima.var(axis=0) if len(minima) else np.zeros(2)
-    if spread[0] == spread[1]:
-        raise DataError(
-            f"{table.path}: units/{blocks.name} is {longest[0]} x {longest[1]} per unit, and neither electrodes, rate "
-            "nor troughs tell which axis is time; a units column 'electrodes' is needed"
-        )
-    return "channels first" if spread[0] > spread[1] else "samples first"
+    return _name_order(spread > spread[::-1])
 
 
 def _stack(table: UnitsTable, blocks: Blocks, order: Order) -> np.ndarray:

@@ -5,6 +5,7 @@ Mean waveforms come from the raw traces where they are there, else from the sort
 
 import ast
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -34,16 +35,40 @@ LOGGER = logging.getLogger(__name__)
 
 def find_phy(path: Path) -> list[Path]:
     """Return the files of the phy folders at ``path`` or one level below, with their raw traces; none without any."""
-    found = []
+    return list(places_phy(path))
+
+
+def places_phy(path: Path) -> dict[Path, list[Path]]:
+    """Return the same files, each with its places in a copy of the dataset's folder.
+
+    Parameters
+    ----------
+    path : as for ``read_phy``
+
+    Returns
+    -------
+    file -> paths relative to the copy. A file below ``path`` keeps its place; raw traces that the reader would not find
+    there again, being elsewhere or named by an absolute path, lie beside every ``params.py`` that names them
+    """
+    places: dict[Path, list[Path]] = {}
+    base = path if path.is_dir() else path.parent
     for folder in _folders(path):
         names = (TIMES, *_OWNERS, PARAMS, *TEMPLATE_FILES)
-        found += [folder / name for name in names if (folder / name).is_file()]
+        found = [folder / name for name in names if (folder / name).is_file()]
         found += find_cluster_tables(folder)
+        for file in found:
+            places[file] = [file.relative_to(base)]
         try:
-            found += _find_traces(folder, _read_params(folder / PARAMS))
+            traces = _find_traces(folder, _read_params(folder / PARAMS))
         except DataError:
             LOGGER.debug("%s: params.py cannot be read; the reader will say why", folder)
-    return found
+            continue
+        for file, is_movable in traces.items():
+            # every "../x" counts as below ".", the current folder
+            stays = is_movable and file.is_relative_to(base) and ".." not in file.relative_to(base).parts
+            place = file.relative_to(base) if stays else folder.relative_to(base) / file.name
+            places[file] = list(dict.fromkeys([*places.get(file, []), place]))
+    return places
 
 
 def read_phy(path: Path, sampling_frequency_hz: float | None = None, label_column: str | None = None) -> list[Sorting]:
@@ -108,7 +133,13 @@ def _read(folder: Path, name: str, given_hz: float | None, label_column: str | N
     )
     traces = _find_traces(folder, params)
     if traces:
-        return _measure(folder, sorting, traces, params)
+        return _measure(folder, sorting, list(traces), params)
+    absent = [written for written in _list_written(params) if _locate(folder, written) is None]
+    if absent and not _file_name(absent[0]).startswith(_WHITENED):
+        LOGGER.warning(
+            "%s: dat_path names %s, which is neither beside %s nor there: waveforms are taken from the "
+            "sorter's templates", folder, ", ".join(absent), PARAMS,
+        )  # fmt: skip
     return replace(sorting, templates=read_templates(folder, order, offsets, len(samples), rate_hz))
 
 
@@ -147,7 +178,7 @@ def _read_params(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(path.read_text(encoding="utf-8-sig"))
     except (SyntaxError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: not Python assignments ({error}); lines such as sample_rate = 30000.0 are needed"
@@ -171,20 +202,49 @@ def _read_params(path: Path) -> dict[str, Any]:
     return found
 
 
-def _find_traces(folder: Path, params: Mapping[str, Any]) -> list[Path]:
-    """The files of ``dat_path``: of that name in the folder, else as written; none unless all are there and raw."""
+def _list_written(params: Mapping[str, Any]) -> list[str]:
+    """The paths of ``dat_path``, one or several."""
     given = params.get("dat_path")
-    paths = [
-        path for path in (given if isinstance(given, (list, tuple)) else [given]) if isinstance(path, str) and path
-    ]
-    found = []
-    for path in paths:
-        name = path.replace("\\", "/").rsplit("/", 1)[-1]
-        candidates = [file for file in (folder / name, folder / path) if file.is_file()]
-        if not candidates or name.startswith(_WHITENED):
-            return []
-        found.append(candidates[0])
-    return found
+    paths = given if isinstance(given, (list, tuple)) else [given]
+    return [path for path in paths if isinstance(path, str) and path]
+
+
+def _file_name(written: str) -> str:
+    """The last part of a path of any system."""
+    return written.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _locate(folder: Path, written: str) -> Path | None:
+    """A file of ``dat_path``: of its name beside ``params.py``, else as written."""
+    beside, there = folder / _file_name(written), folder / written
+    if beside.is_file():
+        return beside
+    if not there.is_file():
+        return None
+    # without "..", so that it can be told whether the file lies below the dataset; links may lead ".." elsewhere
+    plain = Path(os.path.normpath(there))
+    return plain if plain.is_file() and plain.samefile(there) else there.resolve()
+
+
+def _find_traces(folder: Path, params: Mapping[str, Any]) -> dict[Path, bool]:
+    """The files of ``dat_path``, all of them and raw, or none.
+
+    Each with whether it is found again where the folder moves with all around it.
+    """
+    paths = _list_written(params)
+    names = [_file_name(written) for written in paths]
+    files = [file for written in paths if (file := _locate(folder, written))]
+    if len(files) < len(paths) or any(name.startswith(_WHITENED) for name in names):
+        return {}
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"{folder / PARAMS}: dat_path names several files {max(names, key=names.count)}; they are looked for "
+            "beside params.py, so different names are needed: rename them"
+        )
+    return {
+        file: file.parent == folder or not Path(written).is_absolute()
+        for file, written in zip(files, paths, strict=True)
+    }
 
 
 def _measure(folder: Path, sorting: Sorting, traces: list[Path], params: Mapping[str, Any]) -> Sorting:

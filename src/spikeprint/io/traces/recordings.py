@@ -12,8 +12,9 @@ from ...core.config import RecordingParams
 from ...core.errors import ConfigError, DataError, suggest
 from ...core.files import read_json
 from ..csvs import require_names
+from ..readers.safe import Parts, check_description, is_provenance, refuse_code
 from .probes import find_probe, read_probe
-from .spikeglx import check_run, find_metas, read_meta
+from .spikeglx import SpikeGLXMeta, check_run, find_metas, read_meta
 from .windows import BinaryLayout
 
 LAYOUT_FILE = "recording.json"
@@ -45,7 +46,7 @@ def find_spikeglx(path: Path) -> list[Path]:
 def find_saved(path: Path) -> list[Path]:
     """Return the files of a recording that SpikeInterface saved: a folder, a zarr, or a .json that describes one."""
     if path.is_file():
-        return [path] if path.suffix == ".json" and _describes_recording(path) else []
+        return [path, *_list_described(path)] if path.suffix == ".json" and _describes_recording(path) else []
     if not path.is_dir():
         return []
     root = _find_saved_root(path)
@@ -57,7 +58,7 @@ def open_recording(folder: Path, row: RecordingParams) -> Any:
 
     Parameters
     ----------
-    folder : the traces and what belongs to them
+    folder : the traces and what belongs to them; also a file of SpikeGLX or NWB, or a .json of SpikeInterface
     row : its row of ``recordings``: layout and stream
 
     Returns
@@ -69,7 +70,7 @@ def open_recording(folder: Path, row: RecordingParams) -> Any:
     ConfigError
         The recording has several streams and none is chosen, or the chosen one is not among them.
     DataError
-        Files are missing, damaged, or contradict each other, or there is no probe.
+        Files are missing, damaged, contradict each other, or would run code when opened, or there is no probe.
     """
     if not folder.exists():
         raise DataError(f"{folder}: missing; a folder with a recording is needed")
@@ -142,7 +143,10 @@ def _open_spikeglx(folder: Path, row: RecordingParams) -> Any:
     """One stream of a SpikeGLX run; default the first ap stream."""
     from spikeinterface.extractors import read_spikeglx
 
-    metas = [read_meta(path) for path in find_metas(folder)]
+    path, folder = folder, folder.parent if folder.is_file() else folder
+    metas = [read_meta(meta) for meta in find_metas(folder)]
+    if path != folder:
+        metas = _pick_run(path, metas)
     if not metas:
         raise DataError(f"{folder}: no SpikeGLX .meta file (run_g0_t0.imec0.ap.meta); it stands beside the .bin")
     names = sorted({meta.name for meta in metas})
@@ -151,6 +155,17 @@ def _open_spikeglx(folder: Path, row: RecordingParams) -> Any:
         if meta.name == chosen:
             check_run(meta.path)
     return _call(folder, read_spikeglx, str(folder), stream_id=chosen)
+
+
+def _pick_run(path: Path, metas: list[SpikeGLXMeta]) -> list[SpikeGLXMeta]:
+    """The meta that a .bin or .meta belongs to."""
+    found = [meta for meta in metas if meta.path.with_suffix("") == path.with_suffix("")]
+    same = [meta for meta in metas if found and meta.name == found[0].name]
+    if len(same) > 1:
+        raise DataError(
+            f"{path}: {len(same)} runs of stream {same[0].name} lie in its folder; move this one to a folder of its own"
+        )
+    return found
 
 
 def _open_nwb(folder: Path, row: RecordingParams) -> Any:
@@ -171,7 +186,7 @@ def _open_nwb(folder: Path, row: RecordingParams) -> Any:
 
 def _open_saved(folder: Path, row: RecordingParams) -> Any:
     """What SpikeInterface saved; a pickle would run code and is refused."""
-    from spikeinterface.core import load
+    from spikeinterface.core import BinaryFolderRecording, load
     from spikeinterface.core.zarrextractors import read_zarr_recording
 
     root = _find_saved_root(folder)
@@ -183,11 +198,16 @@ def _open_saved(folder: Path, row: RecordingParams) -> Any:
             else ""
         )
         raise DataError(f"{folder}: no recording saved by SpikeInterface (recording.save(folder=...)){hint}")
-    if root.is_dir() and _is_zarr(root):
+    if root.is_file():
+        check_description(root)
+        return _call(root, load, root, base_folder=True)
+    refuse_code(root, _is_unopened)
+    if _is_zarr(root):
         return _call(root, read_zarr_recording, root)
-    for file in [root] if root.is_file() else sorted(root.glob("*.json")):
-        _check_classes(file)
-    return _call(root, load, root, **({"base_folder": True} if root.is_file() else {}))
+    if (root / "binary.json").is_file():
+        check_description(root / "binary.json")
+    # not `load`, which would look for other kinds of objects in the folder and open their pickles
+    return _call(root, BinaryFolderRecording, root)
 
 
 _OPEN: dict[str, Callable[[Path, RecordingParams], Any]] = {
@@ -258,8 +278,15 @@ def _describes_recording(path: Path) -> bool:
     return any("Recording" in name for name in _CLASS.findall(head))
 
 
-def _check_classes(path: Path) -> None:
-    """Refuse a description that names code outside SpikeInterface: loading it would import that."""
-    for name in _CLASS.findall(path.read_text(encoding="utf-8", errors="replace")):
-        if name.split(".")[0] not in ("spikeinterface", "probeinterface"):
-            raise DataError(f"{path}: names the class '{name}'; only SpikeInterface's own are opened")
+def _list_described(path: Path) -> list[Path]:
+    """The files that a description refers to; none where it cannot be opened, which opening it will tell."""
+    try:
+        targets = check_description(path)
+    except DataError:
+        return []
+    return sorted({file for target in targets for file in (target, *target.rglob("*")) if file.is_file()})
+
+
+def _is_unopened(parts: Parts) -> bool:
+    """Whether a file of a saved recording's folder is not the recording's: a sorting, or where it came from."""
+    return parts[0] in ("sorting", "phy") or is_provenance(parts)

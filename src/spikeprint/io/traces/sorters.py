@@ -20,6 +20,7 @@ from ...core.config import SpikesParams
 from ...core.errors import ConfigError, DataError
 from ...core.types import Sorting
 from ..readers.analyzer import from_analyzer
+from .given import check_fit
 
 DTYPE = "float32"
 
@@ -153,7 +154,7 @@ def measure(recording: Any, sorting: Any, params: SpikesParams, seed: int = 0) -
     import spikeinterface.postprocessing  # noqa: F401  (registers spike_amplitudes and spike_locations)
     from spikeinterface.core import create_sorting_analyzer
 
-    _check_fit(recording, sorting)
+    check_fit(recording, sorting)
     job = _job(params.chunk_s)
     analyzer = create_sorting_analyzer(
         sorting,
@@ -206,15 +207,3 @@ def _check_installed(name: str) -> None:
         raise ConfigError(
             f"sorter {name} is not installed: {SORTERS[name].install}; installed: {', '.join(ready) or 'none'}"
         )
-
-
-def _check_fit(recording: Any, sorting: Any) -> None:
-    """Raise DataError unless recording and sorting belong together."""
-    rates = recording.get_sampling_frequency(), sorting.get_sampling_frequency()
-    segments = recording.get_num_segments(), sorting.get_num_segments()
-    if len(sorting.unit_ids) == 0:
-        raise DataError("sorting: no units; at least one is needed")
-    if not np.isclose(*rates, rtol=1e-4):
-        raise DataError(f"sorting: {rates[1]:g} Hz, its recording {rates[0]:g} Hz; they must be of one session")
-    if segments[0] != segments[1]:
-        raise DataError(f"sorting: {segments[1]} segments, its recording {segments[0]}; they must be of one session")

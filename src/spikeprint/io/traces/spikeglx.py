@@ -106,7 +106,7 @@ def check_run(path: Path) -> SpikeGLXMeta:
     Raises
     ------
     DataError
-        The binary is missing or does not hold whole rows of the saved channels.
+        The binary is missing, does not hold whole rows of the saved channels, or not as many bytes as stated.
     """
     meta = read_meta(path)
     binary = path.with_suffix(".bin")
@@ -117,6 +117,11 @@ def check_run(path: Path) -> SpikeGLXMeta:
         raise DataError(
             f"{binary}: {n_bytes} bytes; {meta.n_channels} channels of int16 (nSavedChans) need a multiple of {row}; "
             "copy it again"
+        )
+    if meta.n_bytes is not None and n_bytes != meta.n_bytes:
+        raise DataError(
+            f"{binary}: {n_bytes} bytes; {path.name} says fileSizeBytes={meta.n_bytes}: cut off or changed; "
+            "copy both again"
         )
     return meta
 

@@ -2,6 +2,7 @@
 
 For sortings whose own templates are whitened or absent. Traces are read through memory maps, window by window. The
 high-pass is one finite zero-phase kernel; being linear it is applied to the mean of the raw windows, not to each.
+Traces that are filtered already are not filtered again.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ MAX_WINDOWS = 500
 BEFORE_MS, AFTER_MS = 1.2, 2.2
 HIGH_PASS_HZ = 300.0
 NOISE_PIECES, NOISE_PIECE_S = 20, 0.25
+LEVEL_ROWS = 512
+"""Samples of each of NOISE_PIECES pieces from which the level of filtered traces is taken."""
 _BATCH = 20_000
 """Spikes whose amplitudes are read at a time."""
 
@@ -34,7 +37,7 @@ class BinaryLayout:
     paths : files one after another
     gain_uv, offset_uv : µV = sample * gain + offset; gain None = not known
     byte_offset : bytes of header in each file
-    is_filtered : the traces are band-passed already
+    is_filtered : the traces are high-passed already
     """
 
     paths: tuple[Path, ...]
@@ -78,6 +81,27 @@ class BinaryLayout:
         return counts
 
 
+@dataclass(frozen=True)
+class _Filter:
+    """What is done to windows: ``kernel`` (odd,); or, to filtered traces, ``level`` (n_channels,) is taken away."""
+
+    kernel: np.ndarray
+    level: np.ndarray | None
+
+    def apply(self, windows: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        """(n_samples, n_channels) windows of these channels, shorter by the kernel."""
+        from scipy.signal import oaconvolve
+
+        if self.level is not None:
+            return windows - self.level[channels]
+        return oaconvolve(windows - windows.mean(axis=0), self.kernel[:, None], mode="valid", axes=0)
+
+    def centre(self, windows: np.ndarray, channel: int) -> np.ndarray:
+        """(n_windows,) filtered value in the middle of windows (n_windows, len(kernel)) of one channel."""
+        level = windows.mean(axis=1, keepdims=True) if self.level is None else self.level[channel]
+        return (windows - level) @ self.kernel
+
+
 def average_windows(binary: BinaryLayout, sorting: Sorting, channel_positions_um: np.ndarray) -> Sorting:
     """Return the sorting with mean waveforms, spike amplitudes and noise taken from its raw traces.
 
@@ -89,9 +113,9 @@ def average_windows(binary: BinaryLayout, sorting: Sorting, channel_positions_um
     Returns
     -------
     Sorting
-        ``templates`` : mean of at most 500 windows per unit, high-passed at 300 Hz, µV ("au" without gain), all NaN for
-        a unit without a whole window. ``amplitudes_uv`` : size at the trough of the mean, on its channel; NaN too near
-        to the ends. ``noise_uv`` : MAD x 1.4826 of that channel.
+        ``templates`` : mean of at most 500 windows per unit, high-passed at 300 Hz unless the traces are filtered, µV
+        ("au" without gain), all NaN for a unit without a whole window. ``amplitudes_uv`` : size at the trough of the
+        mean, on its channel; NaN too near to the ends. ``noise_uv`` : MAD x 1.4826 of that channel.
 
     Raises
     ------
@@ -107,10 +131,11 @@ def average_windows(binary: BinaryLayout, sorting: Sorting, channel_positions_um
     channels = np.flatnonzero(np.isfinite(channel_positions_um).all(axis=1))
     traces = [_map(binary, path, n) for path, n in zip(binary.paths, counts, strict=True)]
     rate_hz = binary.sampling_frequency_hz
-    kernel = _high_pass(rate_hz)
+    high_pass = _make_filter(binary, traces)
+    half = len(high_pass.kernel) // 2
     file, sample = _place(sorting, counts, rate_hz)
     before, after = (round(ms * rate_hz / 1000) for ms in (BEFORE_MS, AFTER_MS))
-    margins = (before + len(kernel) // 2, after + len(kernel) // 2)
+    margins = (before + half, after + half)
     gain = 1.0 if binary.gain_uv is None else binary.gain_uv
     values = np.full((len(sorting.unit_ids), before + after, len(channels)), np.nan, dtype=np.float32)
     amplitudes = np.full(len(sample), np.nan, dtype=np.float32)
@@ -119,13 +144,13 @@ def average_windows(binary: BinaryLayout, sorting: Sorting, channel_positions_um
         where = np.arange(start, stop)[_is_inside(file[start:stop], sample[start:stop], counts, margins)]
         if len(where) == 0:
             continue
-        # the constant offset of the traces falls out with the high-pass
-        values[row] = _mean_window(traces, file, sample, _spread(where), margins, channels, kernel) * gain
+        # the constant offset of the traces falls out with the high-pass or the level
+        values[row] = _mean_window(traces, file, sample, _spread(where), margins, channels, high_pass) * gain
         peaks[row] = int(np.argmax(np.ptp(values[row], axis=0)))
         shift = int(np.abs(values[row][:, peaks[row]]).argmax()) - before
-        size = _filtered_samples(traces, file, sample + shift, where, int(channels[peaks[row]]), kernel)
+        size = _filtered_samples(traces, file, sample + shift, where, int(channels[peaks[row]]), high_pass)
         amplitudes[where] = np.abs(size) * gain
-    noise = _measure_noise(traces, channels, peaks, kernel, rate_hz) * gain
+    noise = _measure_noise(traces, channels, peaks, high_pass, rate_hz) * gain
     unit: Literal["uV", "au"] = "au" if binary.gain_uv is None else "uV"
     templates = Templates(values, rate_hz, unit, np.asarray(channel_positions_um, dtype=np.float64)[channels])
     return replace(sorting, templates=templates, amplitudes_uv=amplitudes, noise_uv=noise)
@@ -137,6 +162,22 @@ def _map(binary: BinaryLayout, path: Path, n_samples: int) -> np.ndarray:
     return np.memmap(
         path, dtype=np.dtype(binary.dtype).newbyteorder("<"), mode="r", offset=binary.byte_offset, shape=shape
     )
+
+
+def _make_filter(binary: BinaryLayout, traces: list[np.ndarray]) -> _Filter:
+    """The high-pass; for filtered traces their median level, as an unsigned or offset binary does not rest at 0."""
+    if not binary.is_filtered:
+        return _Filter(_high_pass(binary.sampling_frequency_hz), None)
+    pieces = [piece for trace in traces for piece in _cut_pieces(trace, LEVEL_ROWS, len(traces))]
+    level = np.median(np.concatenate(pieces).astype(np.float32), axis=0)
+    return _Filter(np.ones(1, dtype=np.float32), level)
+
+
+def _cut_pieces(trace: np.ndarray, length: int, n_traces: int) -> Iterator[np.ndarray]:
+    """Pieces of ``length`` samples spread through a trace, this one's share of NOISE_PIECES."""
+    starts = np.linspace(0, max(len(trace) - length, 0), max(NOISE_PIECES // n_traces, 1)).astype(np.int64)
+    for start in np.unique(starts):
+        yield trace[start : start + length]
 
 
 def _high_pass(rate_hz: float) -> np.ndarray:
@@ -184,24 +225,21 @@ def _mean_window(
     chosen: np.ndarray,
     margins: tuple[int, int],
     channels: np.ndarray,
-    kernel: np.ndarray,
+    high_pass: _Filter,
 ) -> np.ndarray:
     """(n_samples, n_channels) mean of the chosen windows, high-passed; margins are used up by the kernel."""
-    from scipy.signal import oaconvolve
-
     total = np.zeros((sum(margins), len(channels)))
     for spike in chosen:
         at = sample[spike]
         total += traces[file[spike]][at - margins[0] : at + margins[1]][:, channels]
-    mean = total / len(chosen)
-    return oaconvolve(mean - mean.mean(axis=0), kernel[:, None], mode="valid", axes=0)
+    return high_pass.apply(total / len(chosen), channels)
 
 
 def _filtered_samples(
-    traces: list[np.ndarray], file: np.ndarray, sample: np.ndarray, where: np.ndarray, channel: int, kernel: np.ndarray
+    traces: list[np.ndarray], file: np.ndarray, sample: np.ndarray, where: np.ndarray, channel: int, high_pass: _Filter
 ) -> np.ndarray:
     """High-passed value of one channel at the samples of the spikes ``where``."""
-    half = len(kernel) // 2
+    half = len(high_pass.kernel) // 2
     reach = np.arange(-half, half + 1)
     values = np.empty(len(where), dtype=np.float32)
     for first, part in _batches(where):
@@ -209,7 +247,7 @@ def _filtered_samples(
             mine = file[part] == number
             rows = sample[part[mine]][:, None] + reach
             windows = traces[number][rows, channel].astype(np.float32)
-            values[first : first + len(part)][mine] = (windows - windows.mean(axis=1, keepdims=True)) @ kernel
+            values[first : first + len(part)][mine] = high_pass.centre(windows, channel)
     return values
 
 
@@ -220,21 +258,18 @@ def _batches(where: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _measure_noise(
-    traces: list[np.ndarray], channels: np.ndarray, peaks: np.ndarray, kernel: np.ndarray, rate_hz: float
+    traces: list[np.ndarray], channels: np.ndarray, peaks: np.ndarray, high_pass: _Filter, rate_hz: float
 ) -> np.ndarray:
     """(n_units,) MAD x 1.4826 of each unit's peak channel over pieces spread through the traces; NaN without one."""
-    from scipy.signal import oaconvolve
-
     noise = np.full(len(peaks), np.nan)
     used = np.unique(peaks[peaks >= 0])
-    length = max(int(NOISE_PIECE_S * rate_hz), 2 * len(kernel))
+    length = max(int(NOISE_PIECE_S * rate_hz), 2 * len(high_pass.kernel))
     pieces = []
     for trace in traces:
-        starts = np.linspace(0, max(len(trace) - length, 0), max(NOISE_PIECES // len(traces), 1)).astype(np.int64)
-        for start in np.unique(starts):
-            piece = trace[start : start + length][:, channels[used]].astype(np.float32)
-            if len(piece) > len(kernel):
-                pieces.append(oaconvolve(piece - piece.mean(axis=0), kernel[:, None], mode="valid", axes=0))
+        for rows in _cut_pieces(trace, length, len(traces)):
+            piece = rows[:, channels[used]].astype(np.float32)
+            if len(piece) > len(high_pass.kernel):
+                pieces.append(high_pass.apply(piece, channels[used]))
     if pieces and len(used):
         joined = np.concatenate(pieces)
         mad = np.median(np.abs(joined - np.median(joined, axis=0)), axis=0) * 1.4826
