@@ -3,7 +3,7 @@
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -83,9 +83,3 @@ def tell_unlabelled(taken: dict[str, int]) -> list[str]:
     """One line for people about the labels of ``count_unlabelled``; none when there are none."""
     words = ", ".join(f"{label} {count}" for label, count in taken.items())
     return [f"  taken as unlabelled: {words} (params.yaml: features.unlabelled_patterns)"] if taken else []
-
-
-def summarise(table: UnitTable) -> dict[str, Any]:
-    """Counts of a table for the report of a verb: units, labels, missing modalities, flags."""
-    keys = ("n_units", "n_labelled", "classes", "missing", "flagged")
-    return {key: table.card[key] for key in keys}
