@@ -6,15 +6,19 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from .core.errors import ModelError
+from .core.model_params import ModelParams
 
 LOGGER = logging.getLogger(__name__)
+
+WATCH_EVERY = 10
+"""Epochs between two looks at the validation units when they decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,23 @@ class Curve:
     value: float
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and which weights to keep.
+
+    Attributes
+    ----------
+    epochs, patience : most epochs, and epochs without improvement before stopping
+    checkpoint : ``best`` validation loss, or ``last``: the end of the schedule, watched but never stopped early
+    clip : largest norm of the gradient
+    """
+
+    epochs: int
+    patience: int
+    checkpoint: Literal["best", "last"]
+    clip: float = 1.0
+
+
 @dataclass
 class Watcher(Callback):
     """Keeps the curves by loss part, the weights of the best validation loss, and stops at a loss that is not a number.
@@ -34,6 +55,7 @@ class Watcher(Callback):
     The module must hold ``epoch_parts``: split -> list of {part: scalar tensor}.
     """
 
+    keeps: Literal["best", "last"] = "best"
     curves: list[Curve] = field(default_factory=list)
     best: float = math.inf
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -47,6 +69,8 @@ class Watcher(Callback):
                 self._check(module, split, part, value)
                 self.curves.append(Curve(trainer.current_epoch, split, part, value))
             steps.clear()
+        if "val_total" not in trainer.callback_metrics or self.keeps == "last":
+            return
         loss = float(trainer.callback_metrics["val_total"])
         if loss < self.best:
             self.best, self.best_epoch = loss, trainer.current_epoch
@@ -61,17 +85,38 @@ class Watcher(Callback):
             )
 
 
+class ScheduleFreeModes(Callback):
+    """Schedule-free optimisers keep two sets of weights: one to step from, one to look at and keep."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Step from here."""
+        self._switch(trainer, "train")
+
+    def on_validation_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Look at the average."""
+        self._switch(trainer, "eval")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Keep the average."""
+        self._switch(trainer, "eval")
+
+    @staticmethod
+    def _switch(trainer: pl.Trainer, mode: str) -> None:
+        for optimiser in trainer.optimizers:
+            getattr(getattr(optimiser, "optimizer", optimiser), mode)()
+
+
 def train_module(
-    module: Any, train: Iterable, validation: Iterable, epochs: int, patience: int, device: str
+    module: Any, train: Iterable, validation: Iterable, schedule: Schedule, hardware: ModelParams
 ) -> list[Curve]:
-    """Train a module with early stopping; leave the weights of its best epoch in ``module.network``.
+    """Train a module; leave the weights of its best or last epoch in ``module.network``.
 
     Parameters
     ----------
     module : LightningModule with ``network``, ``epoch_parts`` and a logged ``val_total``
     train, validation : iterables of batches, started anew in every epoch
-    epochs, patience : most epochs, and epochs without improvement before stopping
-    device : auto, cpu, cuda or mps
+    schedule : epochs, patience, what to keep
+    hardware : its ``device``, ``n_devices``, ``precision``, ``compile`` and ``optimiser`` are used
 
     Returns
     -------
@@ -83,24 +128,35 @@ def train_module(
         A loss part became NaN or infinite; the message names it.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    watcher = Watcher()
+    watcher = Watcher(schedule.checkpoint)
+    is_last = schedule.checkpoint == "last"
+    callbacks: list[Callback] = [ScheduleFreeModes()] if hardware.optimiser == "schedulefree" else []
+    callbacks.append(watcher)
+    if not is_last:
+        callbacks.append(EarlyStopping("val_total", patience=schedule.patience, check_finite=False))
     with warnings.catch_warnings():
         # Whole tensors are batches already: Lightning's advice on loader workers does not apply.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer = pl.Trainer(
-            accelerator="gpu" if device == "cuda" else device,
-            devices=1,
-            max_epochs=epochs,
-            gradient_clip_val=1.0,
-            callbacks=[watcher, EarlyStopping("val_total", patience=patience, check_finite=False)],
+            accelerator="gpu" if hardware.device == "cuda" else hardware.device,
+            devices=hardware.n_devices,
+            strategy="ddp" if hardware.n_devices > 1 else "auto",
+            precision=hardware.precision,
+            max_epochs=schedule.epochs,
+            check_val_every_n_epoch=min(schedule.epochs, WATCH_EVERY) if is_last else 1,
+            gradient_clip_val=schedule.clip,
+            callbacks=callbacks,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
+        if hardware.compile:
+            module.compile()
         trainer.fit(module, train, validation)
-    module.network.load_state_dict(watcher.best_weights)
+    if not is_last:
+        module.network.load_state_dict(watcher.best_weights)
     module.network.to("cpu").eval()
-    LOGGER.debug("best epoch %d of %d", watcher.best_epoch, trainer.current_epoch)
+    LOGGER.debug("%d epochs, kept %s", trainer.current_epoch, schedule.checkpoint)
     return watcher.curves

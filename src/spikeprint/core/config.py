@@ -8,27 +8,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from .errors import ConfigError, suggest
+from .fields import Count, Fraction, Positive, Section, Whole
+from .model_params import ModelParams
 from .types import TECHNOLOGIES
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Whole = Annotated[int, Field(strict=True)]
-Count = Annotated[Whole, Field(ge=0)]
-Positive = Annotated[Whole, Field(ge=1)]
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
 """Names of rows: also folder names and YAML keys, so `1e5` (a number to YAML) is none."""
 NAME_RULE = "names use a-z, 0-9 and _ only, start with a letter and have at most 64 characters"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 SAMPLING_HZ = (1_000, 200_000)
 """Least and largest sampling rate of a waveform, Hz; what is below is a rate in kHz."""
-
-
-class Section(BaseModel):
-    """A frozen group of parameters that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -131,59 +123,16 @@ class FeatureParams(Section):
     synonyms: dict[str, str] = Field(description="lower-case label -> the name used everywhere")
 
 
-class ModelParams(Section):
-    """The conditional VAE: architecture, objective, optimisation. Ablation rows override these."""
-
-    description: str = Field(default="", description="what the row is for, shown in the report")
-    n_latent: Annotated[Whole, Field(ge=2, le=512)] = Field(description="size of the latent = of the embedding")
-    n_hidden: Annotated[Whole, Field(ge=8, le=4096)] = Field(description="width of the hidden layers")
-    conditions: list[Literal["dataset", "technology", "species", "representation"]] = Field(
-        description="what encoder and decoder are told about a unit's origin; representation is added where units mix "
-        "histograms of unequal bins and dataset is not told"
-    )
-    class_in_decoder: bool = Field(description="tell the decoder the cell type of labelled training units")
-    class_in_encoder: bool = Field(description="tell the encoder too (absent for units to be classified)")
-    n_condition: Annotated[Whole, Field(ge=1, le=64)] = Field(description="size of each condition embedding")
-    use_batch_norm: bool = Field(description="batch normalisation in the hidden layers")
-    beta: Annotated[float, Field(ge=0, le=100)] = Field(description="weight of the KL term")
-    classification_weight: Annotated[float, Field(ge=0)] = Field(
-        description="weight of the cross-entropy of a linear read-out of the latent mean (training labels only)"
-    )
-    consistency_weight: Annotated[float, Field(ge=0)] = Field(
-        description="weight of the difference between decoding with and without the class"
-    )
-    class_dropout: Fraction = Field(description="chance that a training unit's class is hidden from the model")
-    condition_dropout: Fraction = Field(description="chance that a training unit's origin is hidden")
-    modality_dropout: Fraction = Field(description="chance that a modality is hidden from the encoder in training")
-    augmentation: Literal["none", "light", "heavy"] = Field(description="noise, scaling and shift of training inputs")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="dropout in the hidden layers")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(description="AdamW step size")
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(description="AdamW weight decay")
-    batch_size: Annotated[Whole, Field(ge=2)] = Field(description="units per step")
-    epochs: Annotated[Whole, Field(ge=1, le=100_000)] = Field(description="passes over the training units, at most")
-    warmup_epochs: Count = Field(description="epochs over which KL and consistency weights rise to their value")
-    patience: Positive = Field(description="epochs without a better validation loss before training stops")
-    validation_frac: Annotated[float, Field(gt=0, lt=0.5)] = Field(
-        description="share of the training units that watches for overfitting"
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="where to train")
-
-
 class EvaluateParams(Section):
     """Cross-validation and heads."""
 
     n_folds: Annotated[Whole, Field(ge=2, le=20)] = Field(description="stratified folds per dataset")
     split_seed: Whole = Field(description="seed of the fold assignment (42 in the published tables)")
     min_units_per_class: Annotated[Whole, Field(ge=2)] = Field(description="rarer classes are not scored")
-    heads: list[Literal["knn", "logistic"]] = Field(min_length=1, description="read-outs of the embedding to score")
-    head: Literal["knn", "logistic"] = Field(description="the read-out that is served and decides the gate")
+    heads: list[Literal["knn", "logistic", "mlp"]] = Field(
+        description="read-outs fitted on the embedding that are scored beside the row's own head"
+    )
     control_folds: Count = Field(description="folds repeated with shuffled labels, training included (0 = none)")
-
-    @model_validator(mode="after")
-    def _head_is_scored(self) -> "EvaluateParams":
-        if self.head not in self.heads:
-            raise ValueError(f"head '{self.head}' must be one of heads {self.heads}")
-        return self
 
 
 class RegisterParams(Section):
@@ -204,8 +153,9 @@ class Params(Section):
     spikes: SpikesParams
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams
-    model: ModelParams = Field(description="the base that every ablation row starts from")
-    ablations: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> overrides of model")
+    model: ModelParams = Field(description="the base that every row starts from")
+    presets: dict[Name, dict[str, Any]] = Field(description="named configurations: name -> overrides of model")
+    ablations: dict[Name, dict[str, Any]] = Field(min_length=1, description="what is trained: name -> overrides")
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
 
@@ -217,17 +167,26 @@ class Params(Section):
         return self
 
     def ablation(self, name: str) -> ModelParams:
-        """Return the base model section with the overrides of row ``name``.
+        """Return the base model section with the overrides of row ``name`` of ablations, or of presets.
+
+        A row with the key ``preset`` starts from that preset.
 
         Raises
         ------
         ConfigError
             The row does not exist or a value is out of range.
         """
-        if name not in self.ablations:
-            known = ", ".join(self.ablations)
-            raise ConfigError(f"params.yaml: no ablation '{name}'{suggest(name, self.ablations)}; rows: {known}")
-        return _checked(ModelParams, {**self.model.model_dump(), **self.ablations[name]}, f"ablations.{name}.")
+        rows = {**self.presets, **self.ablations}
+        if name not in rows:
+            known = ", ".join(rows)
+            raise ConfigError(f"params.yaml: no ablation '{name}'{suggest(name, rows)}; rows: {known}")
+        row, section = rows[name], "ablations" if name in self.ablations else "presets"
+        preset = row.get("preset")
+        if preset is not None and preset not in self.presets:
+            hint = suggest(str(preset), self.presets)
+            raise ConfigError(f"params.yaml: {section}.{name}.preset: no row '{preset}' under presets{hint}")
+        below = {} if preset is None else {k: v for k, v in self.presets[preset].items() if k != "description"}
+        return _checked(ModelParams, {**self.model.model_dump(), **below, **row}, f"{section}.{name}.")
 
     @classmethod
     def load(cls, path: Path) -> "Params":
@@ -247,7 +206,7 @@ class Params(Section):
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: holds {type(values).__name__}, a mapping of sections is needed")
         params = _checked(cls, values, "")
-        for name in params.ablations:
+        for name in (*params.presets, *params.ablations):
             params.ablation(name)
         return params
 

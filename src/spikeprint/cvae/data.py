@@ -7,25 +7,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..features.transforms import INPUT_LENGTHS, normalise
+from ..features.descriptors import describe
+from ..features.transforms import normalise
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strength of the training noise, on normalised inputs."""
+    """Strength of the training noise, on standardised inputs (standard deviation 1)."""
 
     probability: float
     noise: float
     scale: float
-    shift: int
 
 
 AUGMENTATIONS: dict[str, Augmentation | None] = {
     "none": None,
-    "light": Augmentation(probability=0.5, noise=0.05, scale=0.1, shift=1),
-    "heavy": Augmentation(probability=0.7, noise=0.1, scale=0.3, shift=2),
+    "light": Augmentation(probability=1.0, noise=0.1, scale=0.0),
+    "heavy": Augmentation(probability=0.7, noise=0.3, scale=0.3),
 }
-"""Name -> strength. Noise is relative to each modality's spread; shift is in samples of the waveform."""
+"""Name -> strength. The clean trace stays the target, so this is the noise of a denoising autoencoder."""
 
 
 @dataclass(frozen=True)
@@ -34,82 +34,75 @@ class UnitTensors:
 
     Attributes
     ----------
-    inputs : modality -> (n, L) float32; present : (n, n_modalities) bool
+    inputs : modality -> (n, L) float32, trace and descriptors
+    present : (n, n_modalities) bool
     codes : condition name, and ``cell_type``, -> (n,) int64; 0 = absent
+    held : (n, n_members) bool, the member holds this unit back: it watches, and is never learnt from
     """
 
     inputs: dict[str, Tensor]
     present: Tensor
     codes: dict[str, Tensor]
+    held: Tensor
 
     def __len__(self) -> int:
         return len(self.present)
 
     def take(self, rows: Tensor) -> "UnitTensors":
         """Return the units of the index (m,) int64."""
-        return UnitTensors(
-            {name: x[rows] for name, x in self.inputs.items()},
-            self.present[rows],
-            {name: code[rows] for name, code in self.codes.items()},
-        )
+        return self._map(lambda x: x[rows])
 
     def to(self, device: torch.device) -> "UnitTensors":
         """Return the same units on ``device``."""
+        return self._map(lambda x: x.to(device))
+
+    def _map(self, function) -> "UnitTensors":  # type: ignore[no-untyped-def]
         return UnitTensors(
-            {name: x.to(device) for name, x in self.inputs.items()},
-            self.present.to(device),
-            {name: code.to(device) for name, code in self.codes.items()},
+            {name: function(x) for name, x in self.inputs.items()},
+            function(self.present),
+            {name: function(code) for name, code in self.codes.items()},
+            function(self.held),
         )
 
 
-def make_tensors(
-    raw: Mapping[str, np.ndarray],
-    origin: Mapping[str, np.ndarray],
-    labels: np.ndarray,
-    vocabulary: Mapping[str, Sequence[str]],
-    classes: Sequence[str],
-) -> UnitTensors:
-    """Normalise canonical modalities and code words; a word that is not in its vocabulary gets code 0 = absent.
+def join_inputs(raw: Mapping[str, np.ndarray], use_descriptors: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return what the network sees of canonical modalities: traces, then their descriptors, and what is there.
 
-    Shapes: raw (n, canonical length) each; origin and labels (n,) str.
+    Shapes: {modality: (n, canonical length)} -> {modality: (n, L)} float32, (n, n_modalities) bool.
     """
     inputs, present = normalise(raw)
-    words = {name: (origin[name], known) for name, known in vocabulary.items()} | {"cell_type": (labels, classes)}
-    return UnitTensors(
-        {name: torch.from_numpy(x) for name, x in inputs.items()},
-        torch.from_numpy(present),
-        {name: torch.from_numpy(encode_words(values, known)) for name, (values, known) in words.items()},
-    )
+    if use_descriptors:
+        inputs = {name: np.hstack([inputs[name], x]) for name, x in describe(inputs).items()}
+    return inputs, present
 
 
 def encode_words(words: np.ndarray, known: Sequence[str]) -> np.ndarray:
     """(n,) str -> (n,) int64: 1 + position in ``known``, 0 when not there."""
+    names, inverse = np.unique(np.asarray(words, dtype=str), return_inverse=True)
     lookup = {word: i + 1 for i, word in enumerate(known)}
-    return np.array([lookup.get(str(word), 0) for word in words], dtype=np.int64)
+    return np.array([lookup.get(str(name), 0) for name in names], dtype=np.int64)[inverse]
 
 
 class Batches:
-    """Iterate over pairs (as seen by the encoder, as they are) of whole-tensor batches.
+    """Iterate over batches of whole tensors, already on the side of the network.
 
-    Training (``corrupt`` given) draws a new seeded order and new noise in every epoch. Otherwise the order is fixed and
-    units are seen clean, their class absent, as units to be classified are met. No batch holds a single unit (batch
+    Training gives a new seeded order in every epoch; otherwise the order is fixed. No batch holds a single unit (batch
     normalisation needs two): the last ones share their units evenly.
     """
 
-    def __init__(self, units: UnitTensors, batch_size: int, corrupt: "Corruption | None" = None) -> None:
+    def __init__(self, units: UnitTensors, batch_size: int, generator: torch.Generator | None = None) -> None:
         self.units = units
         self.n_batches = max(1, min(-(-len(units) // batch_size), len(units) // 2))
-        self.corrupt = corrupt
+        self.generator = generator
 
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[tuple[UnitTensors, UnitTensors]]:
+    def __iter__(self) -> Iterator[UnitTensors]:
         n = len(self.units)
-        order = torch.randperm(n, generator=self.corrupt.generator) if self.corrupt else torch.arange(n)
+        order = torch.randperm(n, generator=self.generator) if self.generator else torch.arange(n)
         for rows in torch.tensor_split(order, self.n_batches):
-            units = self.units.take(rows)
-            yield (self.corrupt(units) if self.corrupt else hide_class(units)), units
+            yield self.units.take(rows)
 
 
 def hide_class(units: UnitTensors) -> UnitTensors:
@@ -119,7 +112,7 @@ def hide_class(units: UnitTensors) -> UnitTensors:
 
 @dataclass(frozen=True)
 class Corruption:
-    """What training does to the units that the encoder sees; the originals stay the target."""
+    """What training does to what the encoder sees, anew for each member; the originals stay the target."""
 
     strength: Augmentation | None
     modality_dropout: float
@@ -127,34 +120,27 @@ class Corruption:
     class_dropout: float
     generator: torch.Generator
 
-    def __call__(self, units: UnitTensors) -> UnitTensors:
-        """Return units with noise on their inputs and modalities, origin and class hidden at random."""
-        codes = {
-            name: self._hide(code, self.class_dropout if name == "cell_type" else self.condition_dropout)
-            for name, code in units.codes.items()
-        }
-        kept = units.present & (self._uniform(units.present.shape) >= self.modality_dropout)
-        present = torch.where(kept.any(dim=1, keepdim=True), kept, units.present)  # never the last modality of a unit
-        inputs = self._disturb(units.inputs, self.strength) if self.strength else units.inputs
-        return UnitTensors(inputs, present, codes)
-
-    def _disturb(self, inputs: dict[str, Tensor], strength: Augmentation) -> dict[str, Tensor]:
-        disturbed = {}
-        n = len(inputs["waveform"])
+    def disturb(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{name: (E, B, L)} standardised -> the same with noise on some units"""
+        if self.strength is None:
+            return dict(inputs)
+        found = {}
         for name, x in inputs.items():
-            noise = strength.noise * x.std() * torch.randn(x.shape, generator=self.generator)
-            gain = 1 + strength.scale * (2 * self._uniform((n, 1)) - 1) * self._chosen(n)
-            disturbed[name] = (x + noise * self._chosen(n)) * gain
-        shift = torch.randint(-strength.shift, strength.shift + 1, (n, 1), generator=self.generator)
-        positions = torch.arange(INPUT_LENGTHS["waveform"]) + shift * self._chosen(n).long()
-        disturbed["waveform"] = disturbed["waveform"].gather(1, positions.clamp(0, INPUT_LENGTHS["waveform"] - 1))
-        return disturbed
+            chosen = (self._uniform((*x.shape[:2], 1), x) < self.strength.probability).float()
+            gain = 1 + chosen * self.strength.scale * (2 * self._uniform(chosen.shape, x) - 1)
+            noise = torch.randn(x.shape, generator=self.generator, device=self.generator.device).to(x)
+            found[name] = (x + chosen * self.strength.noise * noise) * gain
+        return found
 
-    def _hide(self, codes: Tensor, probability: float) -> Tensor:
-        return codes * (self._uniform(codes.shape) >= probability)
+    def hide_modalities(self, present: Tensor) -> Tensor:
+        """(E, B, n_modalities) bool -> the same with fewer, never the last modality of a unit hidden"""
+        kept = present & (self._uniform(present.shape, present) >= self.modality_dropout)
+        return torch.where(kept.any(dim=2, keepdim=True), kept, present)
 
-    def _uniform(self, shape: Sequence[int]) -> Tensor:
-        return torch.rand(tuple(shape), generator=self.generator)
+    def hide_words(self, codes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """{name: (E, B) int64} -> the same, codes set to absent at random"""
+        chance = {name: self.class_dropout if name == "cell_type" else self.condition_dropout for name in codes}
+        return {name: code * (self._uniform(code.shape, code) >= chance[name]) for name, code in codes.items()}
 
-    def _chosen(self, n: int) -> Tensor:
-        return (self._uniform((n, 1)) < self.strength.probability).float() if self.strength else torch.zeros(n, 1)
+    def _uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        return torch.rand(tuple(shape), generator=self.generator, device=self.generator.device).to(like.device)

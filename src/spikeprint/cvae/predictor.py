@@ -1,4 +1,4 @@
-"""The trained model as users meet it. Enters: canonical raw modalities. Leaves: embedding, label, probabilities.
+"""The trained model as users meet it. Enters: canonical raw modalities. Leaves: embedding, label, how sure it is.
 
 This file and what it imports are copied into every bundle (see docs/architecture.md), so scoring, the command line and
 the served model run the same code.
@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..evaluate.decision import apply_calibration, novelty_score, prediction_sets
 from ..evaluate.readout import read_out
-from ..features.transforms import INPUT_LENGTHS, normalise
+from ..features.transforms import INPUT_LENGTHS
+from .data import encode_words, join_inputs
 from .networks import CVAENetwork, NetworkShape
 
-BATCH = 8192
-"""Units per forward pass: bounds the memory, costs no speed."""
+BATCH = 512
+"""Units per forward pass: bounds the memory and keeps the hidden layers of all members in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -25,33 +27,42 @@ class Prediction:
 
     Attributes
     ----------
-    embedding : (n_units, n_latent) float32, the latent mean
+    embedding : (n_units, n_latent) float32, the latent means of all members side by side
     labels : (n_units,) str, the most probable class
     confidence : (n_units,) float64, its probability
-    probabilities : (n_units, n_classes) float64, in the order of ``Predictor.classes``
+    probabilities : (n_units, n_classes) float64, in the order of ``Predictor.classes``; every class is as likely as
+        any other before the unit is seen
+    sets : (n_units, n_classes) bool, the classes that cannot be ruled out at the coverage chosen in training; none may
+        fit. None where the model has no assurance.
+    novelty : (n_units,) float64, distance from all known types relative to its limit: above 1 is novel. None likewise.
     """
 
     embedding: np.ndarray
     labels: np.ndarray
     confidence: np.ndarray
     probabilities: np.ndarray
+    sets: np.ndarray | None = None
+    novelty: np.ndarray | None = None
 
 
 class Predictor:
-    """A network and its head.
+    """A network, its head and what assures its answers.
 
     Parameters
     ----------
-    config : ``shape`` (fields of ``NetworkShape``), ``vocabulary`` (condition name -> known categories, code 1
-        upwards), ``head`` (``kind`` and ``classes``, or null without labels)
-    arrays : ``network.*`` weights and ``head.*`` arrays
+    config : ``shape`` (fields of ``NetworkShape``), ``use_descriptors``, ``vocabulary`` (condition name -> known
+        categories, code 1 upwards), ``classes`` of the network, ``head`` (``kind`` and ``classes``, or null)
+    arrays : ``network.*`` weights, ``head.*``, ``calibration.*``, ``conformal.*`` and ``novelty.*`` arrays
     """
 
     def __init__(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         head = config["head"]
         self.vocabulary: dict[str, list[str]] = config["vocabulary"]
+        self.network_classes: tuple[str, ...] = tuple(config["classes"])
         self.classes: tuple[str, ...] = tuple(head["classes"]) if head else ()
         self.head_kind: str | None = head["kind"] if head else None
+        self.use_descriptors: bool = config["use_descriptors"]
+        self.arrays = {k: v for k, v in arrays.items() if not k.startswith("network.")}
         self.head = {k.removeprefix("head."): v for k, v in arrays.items() if k.startswith("head.")}
         self.network = CVAENetwork(NetworkShape(**config["shape"]))
         weights = {
@@ -63,7 +74,7 @@ class Predictor:
     @property
     def n_latent(self) -> int:
         """Size of the embedding."""
-        return self.network.shape.n_latent
+        return self.network.shape.n_latent * self.network.shape.n_members
 
     def embed(
         self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray] | None = None
@@ -80,15 +91,12 @@ class Predictor:
         -------
         (n, n_latent) float32
         """
-        scaled, present = normalise(inputs)
-        codes = self._codes(origin or {}, len(present))
-        parts = [self._forward(scaled, present, codes, slice(i, i + BATCH)) for i in range(0, len(present), BATCH)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.n_latent), dtype=np.float32)
+        return _flatten(self._encode(inputs, origin or {}))
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray] | None = None
     ) -> Prediction:
-        """Return embedding, label, confidence and probabilities; parameters as in ``embed``.
+        """Return embedding, label, confidence, probabilities, prediction set and novelty; parameters as in ``embed``.
 
         Raises
         ------
@@ -97,29 +105,100 @@ class Predictor:
         """
         if self.head_kind is None:
             raise ValueError("this model was trained without labels: it embeds but cannot classify")
-        embedding = self.embed(inputs, origin)
-        probabilities = read_out(self.head_kind, self.head, embedding)
+        latent = self._encode(inputs, origin or {})
+        embedding, is_assured = _flatten(latent), "novelty.limit" in self.arrays
+        if self.head_kind == "network":
+            probabilities = self.network_probabilities(latent)
+        else:
+            probabilities = read_out(self.head_kind, self.head, embedding)
         best = probabilities.argmax(axis=1)
+        is_own = is_assured and self.head_kind == "network"
         return Prediction(
             embedding=embedding,
             labels=np.array(self.classes, dtype=str)[best],
             confidence=probabilities[np.arange(len(best)), best],
             probabilities=probabilities,
+            sets=prediction_sets(probabilities, self.arrays["conformal.thresholds"]) if is_own else None,
+            novelty=self._novelty(latent) if is_assured else None,
         )
 
-    def _forward(self, inputs: dict[str, np.ndarray], present: np.ndarray, codes: dict, rows: slice) -> np.ndarray:
-        with torch.inference_mode():
-            mask = torch.from_numpy(present[rows])
-            tensors = {name: torch.from_numpy(inputs[name][rows]) for name in INPUT_LENGTHS}
-            mean, _ = self.network.encode(
-                self.network.prepare(tensors, mask), mask, {name: code[rows] for name, code in codes.items()}
-            )
-            return mean.numpy()
+    def network_probabilities(self, latent: np.ndarray) -> np.ndarray:
+        """Return what the network's own read-out says, calibrated: the mean over members.
 
-    def _codes(self, origin: Mapping[str, str | np.ndarray], n_units: int) -> dict[str, torch.Tensor]:
-        codes = {"cell_type": torch.zeros(n_units, dtype=torch.int64)}
-        for name, known in self.vocabulary.items():
-            words = np.broadcast_to(np.asarray(origin.get(name, ""), dtype=str), (n_units,))
-            lookup = {word: i + 1 for i, word in enumerate(known)}
-            codes[name] = torch.tensor([lookup.get(str(word), 0) for word in words], dtype=torch.int64)
-        return codes
+        Shapes: latent (E, n, D) -> (n, number of ``network_classes``) float64.
+        """
+        with torch.inference_mode():
+            answers = self.network.classify(torch.from_numpy(latent)).softmax(dim=2).mean(dim=0).double().numpy()
+        if "calibration.scale" not in self.arrays:
+            return answers / answers.sum(axis=1, keepdims=True)
+        return apply_calibration(answers, float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"])
+
+    def members(self, embedding: np.ndarray) -> np.ndarray:
+        """Undo the laying side by side: (n, n_latent) -> (E, n, D) float32."""
+        shape = self.network.shape
+        return np.ascontiguousarray(
+            embedding.reshape(len(embedding), shape.n_members, shape.n_latent).transpose(1, 0, 2), dtype=np.float32
+        )
+
+    def decode(
+        self, embedding: np.ndarray, origin: Mapping[str, str | np.ndarray] | None = None, cell_type: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Return the traces that latents stand for: the mean over members, in the model's normalised space.
+
+        Parameters
+        ----------
+        embedding : (n, n_latent), e.g. from ``embed``
+        origin : words as in ``embed``: swap one to ask what the unit would look like there
+        cell_type : class told to the decoder, where it listens to one; empty = absent
+
+        Returns
+        -------
+        modality -> (n, ``INPUT_LENGTHS[modality]``) float32, as ``features.transforms.normalise`` scales them
+        """
+        found: dict[str, list[np.ndarray]] = {name: [] for name in INPUT_LENGTHS}
+        codes = self._codes(origin or {}, len(embedding), cell_type)
+        for start in range(0, max(len(embedding), 1), BATCH):
+            rows = slice(start, start + BATCH)
+            with torch.inference_mode():
+                told = {name: self.network.for_members(code[rows]) for name, code in codes.items()}
+                decoded = self.network.decode(torch.from_numpy(self.members(embedding[rows])), told)
+                for name, length in INPUT_LENGTHS.items():
+                    x = self.network.standardise[name].invert(decoded[name].mean(dim=0))
+                    found[name].append(x[:, :length].numpy())
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def _novelty(self, latent: np.ndarray) -> np.ndarray:
+        shapes = zip(latent, self.arrays["novelty.centres"], self.arrays["novelty.precision"], strict=True)
+        each = [novelty_score(z, centres, precision) for z, centres, precision in shapes]
+        return np.mean(each, axis=0) / float(self.arrays["novelty.limit"][0])
+
+    def _encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
+        """Latent means (E, n, D) float32."""
+        scaled, present = join_inputs(inputs, self.use_descriptors)
+        codes = self._codes(origin, len(present))
+        shape = self.network.shape
+        mean = np.empty((shape.n_members, len(present), shape.n_latent), dtype=np.float32)
+        for start in range(0, len(present), BATCH):
+            rows = slice(start, start + BATCH)
+            with torch.inference_mode():
+                mask = torch.from_numpy(present[rows])
+                tensors = {name: torch.from_numpy(x[rows]) for name, x in scaled.items()}
+                seen = {n: self.network.for_members(x) for n, x in self.network.prepare(tensors, mask).items()}
+                told = {name: self.network.for_members(code[rows]) for name, code in codes.items()}
+                mean[:, rows] = self.network.encode(seen, self.network.for_members(mask), told)[0].numpy()
+        return mean
+
+    def _codes(
+        self, origin: Mapping[str, str | np.ndarray], n_units: int, cell_type: str = ""
+    ) -> dict[str, torch.Tensor]:
+        words = {name: (origin.get(name, ""), known) for name, known in self.vocabulary.items()}
+        words["cell_type"] = (cell_type, list(self.network_classes))
+        return {
+            name: torch.from_numpy(encode_words(np.broadcast_to(np.asarray(told, dtype=str), (n_units,)), known))
+            for name, (told, known) in words.items()
+        }
+
+
+def _flatten(latent: np.ndarray) -> np.ndarray:
+    """(E, n, D) -> (n, E * D)"""
+    return latent.transpose(1, 0, 2).reshape(latent.shape[1], -1)
