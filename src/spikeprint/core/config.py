@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from .errors import ConfigError, suggest
-from .fields import Count, Fraction, Positive, Section, Whole
+from .fields import Count, Fraction, Section, Whole
 from .model_params import ModelParams
 from .types import TECHNOLOGIES
 
@@ -165,6 +165,11 @@ class Params(Section):
             hint = suggest(self.register_.ablation, self.ablations)
             raise ValueError(f"register.ablation: no row '{self.register_.ablation}' under ablations{hint}")
         return self
+
+    @property
+    def served_head(self) -> str:
+        """The read-out of the registered row, which the gates look at."""
+        return self.ablation(self.register_.ablation).head
 
     def ablation(self, name: str) -> ModelParams:
         """Return the base model section with the overrides of row ``name`` of ablations, or of presets.

@@ -26,8 +26,8 @@ def fit_assurance(network: CVAENetwork, units: UnitTensors, coverage: float) -> 
     Returns
     -------
     ``calibration.scale`` (1,), ``calibration.bias`` (C,), ``conformal.thresholds`` (C,), ``novelty.centres`` (E, C, D),
-    ``novelty.precision`` (E, C, D, D), ``novelty.limit`` (1,); ``held.codes`` (m,) and ``held.probabilities`` (m, C), the
-    calibrated answers themselves; nothing at all when there are fewer than two classes or no labelled unit was held.
+    ``novelty.precision`` (E, C, D, D), ``novelty.limit`` (1,); nothing at all when there are fewer than two classes or
+    no labelled unit was held.
     """
     codes = units.codes["cell_type"].numpy() - 1
     held = units.held.numpy() & (codes >= 0)[:, None]
@@ -48,8 +48,6 @@ def fit_assurance(network: CVAENetwork, units: UnitTensors, coverage: float) -> 
         "novelty.centres": centres,
         "novelty.precision": precision,
         "novelty.limit": np.array([np.quantile((each * weight).sum(axis=0), coverage)]),
-        "held.codes": codes[rows],
-        "held.probabilities": answered,
     }
 
 

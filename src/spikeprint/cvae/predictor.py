@@ -33,7 +33,7 @@ class Prediction:
     probabilities : (n_units, n_classes) float64, in the order of ``Predictor.classes``; every class is as likely as
         any other before the unit is seen
     sets : (n_units, n_classes) bool, the classes that cannot be ruled out at the coverage chosen in training; none may
-        fit. None where the model has no assurance.
+        fit. None where the head is not the network's own.
     novelty : (n_units,) float64, distance from all known types relative to its limit: above 1 is novel. None likewise.
     """
 
@@ -91,7 +91,7 @@ class Predictor:
         -------
         (n, n_latent) float32
         """
-        return _flatten(self._encode(inputs, origin or {}))
+        return self.flatten(self.encode(inputs, origin or {}))
 
     def predict(
         self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray] | None = None
@@ -105,33 +105,47 @@ class Predictor:
         """
         if self.head_kind is None:
             raise ValueError("this model was trained without labels: it embeds but cannot classify")
-        latent = self._encode(inputs, origin or {})
-        embedding, is_assured = _flatten(latent), "novelty.limit" in self.arrays
+        latent = self.encode(inputs, origin or {})
+        embedding, sets, novelty = self.flatten(latent), None, None
         if self.head_kind == "network":
-            probabilities = self.network_probabilities(latent)
+            probabilities, sets, novelty = self.assured(latent)
         else:
             probabilities = read_out(self.head_kind, self.head, embedding)
         best = probabilities.argmax(axis=1)
-        is_own = is_assured and self.head_kind == "network"
         return Prediction(
             embedding=embedding,
             labels=np.array(self.classes, dtype=str)[best],
             confidence=probabilities[np.arange(len(best)), best],
             probabilities=probabilities,
-            sets=prediction_sets(probabilities, self.arrays["conformal.thresholds"]) if is_own else None,
-            novelty=self._novelty(latent) if is_assured else None,
+            sets=sets,
+            novelty=novelty,
         )
 
-    def network_probabilities(self, latent: np.ndarray) -> np.ndarray:
-        """Return what the network's own read-out says, calibrated: the mean over members.
+    def assured(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what the read-out trained with the latent says, and how sure that is.
 
-        Shapes: latent (E, n, D) -> (n, number of ``network_classes``) float64.
+        Parameters
+        ----------
+        latent : (E, n, D), from ``encode``
+
+        Returns
+        -------
+        probabilities : (n, number of ``network_classes``) float64, the calibrated mean over members
+        sets : (n, number of ``network_classes``) bool; novelty : (n,) float64, see ``Prediction``
         """
+        arrays = self.arrays
         with torch.inference_mode():
             answers = self.network.classify(torch.from_numpy(latent)).softmax(dim=2).mean(dim=0).double().numpy()
-        if "calibration.scale" not in self.arrays:
-            return answers / answers.sum(axis=1, keepdims=True)
-        return apply_calibration(answers, float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"])
+        probabilities = apply_calibration(answers, float(arrays["calibration.scale"][0]), arrays["calibration.bias"])
+        shapes = zip(latent, arrays["novelty.centres"], arrays["novelty.precision"], strict=True)
+        each = [novelty_score(z, centres, precision) for z, centres, precision in shapes]
+        novelty = np.mean(each, axis=0) / float(arrays["novelty.limit"][0])
+        return probabilities, prediction_sets(probabilities, arrays["conformal.thresholds"]), novelty
+
+    @staticmethod
+    def flatten(latent: np.ndarray) -> np.ndarray:
+        """Lay the latents of the members side by side: (E, n, D) -> (n, E * D)."""
+        return np.ascontiguousarray(latent.transpose(1, 0, 2)).reshape(latent.shape[1], -1)
 
     def members(self, embedding: np.ndarray) -> np.ndarray:
         """Undo the laying side by side: (n, n_latent) -> (E, n, D) float32."""
@@ -167,13 +181,8 @@ class Predictor:
                     found[name].append(x[:, :length].numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
-    def _novelty(self, latent: np.ndarray) -> np.ndarray:
-        shapes = zip(latent, self.arrays["novelty.centres"], self.arrays["novelty.precision"], strict=True)
-        each = [novelty_score(z, centres, precision) for z, centres, precision in shapes]
-        return np.mean(each, axis=0) / float(self.arrays["novelty.limit"][0])
-
-    def _encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
-        """Latent means (E, n, D) float32."""
+    def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
+        """Return the latent means of each member (E, n, D) float32; parameters as in ``embed``."""
         scaled, present = join_inputs(inputs, self.use_descriptors)
         codes = self._codes(origin, len(present))
         shape = self.network.shape
@@ -198,7 +207,3 @@ class Predictor:
             for name, (told, known) in words.items()
         }
 
-
-def _flatten(latent: np.ndarray) -> np.ndarray:
-    """(E, n, D) -> (n, E * D)"""
-    return latent.transpose(1, 0, 2).reshape(latent.shape[1], -1)

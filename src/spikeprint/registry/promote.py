@@ -197,7 +197,7 @@ def check_scores(scores: Mapping[str, float], params: Params) -> list[GateResult
     ----------
     scores : ``overall.<head>.balanced_accuracy`` and ``overall.control.balanced_accuracy``; an absent score fails
     """
-    found = scores.get(f"overall.{params.evaluate.head}.balanced_accuracy")
+    found = scores.get(f"overall.{params.served_head}.balanced_accuracy")
     control = scores.get("overall.control.balanced_accuracy")
     lead = None if found is None or control is None else found - control
     needs = params.register_

@@ -62,9 +62,9 @@ def render_summary(
         "![Mean waveform, inter-spike intervals and autocorrelogram of every cell type](figures/data.png)",
         "## How well cell types are told apart",
         "Balanced accuracy, mean ± standard deviation over folds; chance is 1 / number of types.",
-        _score_table({row: metrics[row] for row in rows}, registered, split.head),
+        _score_table({row: metrics[row] for row in rows}, registered, params.served_head),
         "![Balanced accuracy of every ablation](figures/ablations.png)",
-        f"Which types are mistaken for which (`{registered}`, {HEADS[split.head].title}, test units of all folds):",
+        f"Which types are mistaken for which (`{registered}`, {HEADS[params.served_head].title}, test units of all folds):",
         "![Confusion matrix of every dataset](figures/confusion.png)",
         "## What was trained",
         _ablation_table(params, rows),
@@ -82,7 +82,7 @@ def render_summary(
 
 def _headline(params: Params, metrics: Mapping[str, Any]) -> str:
     """Two sentences: what is registered, how good it is; one more on the gate."""
-    name, head, gate = params.register_.ablation, params.evaluate.head, params.register_
+    name, head, gate = params.register_.ablation, params.served_head, params.register_
     description = params.ablation(name).description
     what = f"`{gate.model_name}` is the ablation **{name}**" + (f" ({description})." if description else ".")
     overall, datasets = metrics["overall"], metrics["datasets"]

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     root = find_root()
     params = Params.load(root / "params.yaml")
     reports = root / "reports"
-    registered, head = params.register_.ablation, params.evaluate.head
+    registered, head = params.register_.ablation, params.served_head
     tables = {name: read_canonical(root / "data" / "canonical" / name) for name in params.datasets}
     validation = {name: read_json(reports / "metrics" / "validation" / f"{name}.json") for name in params.datasets}
     metrics: dict[str, Any] = {name: read_json(reports / "metrics" / f"{name}.json") for name in params.ablations}

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
             fitted[task.name] = result
             epochs = max(point.epoch for point in result.curves) + 1
             LOGGER.info("  %-9s %4d units, %3d epochs", task.name, len(task.units), epochs)
-    fitted["final"] = add_head(fitted["final"], tasks[0].units, params.evaluate.head, params.seed)
+    fitted["final"] = add_head(fitted["final"], tasks[0].units, params.ablation(name).head, params.seed)
     _write(root, name, fitted)
 
 
