@@ -44,6 +44,7 @@ ROOMS = {
     "pytorch_lightning": ("training", "cvae"),
     "torch": ("training", "cvae", "registry", "stages", "commands"),
     "matplotlib": ("report",),
+    "umap": ("evaluate",),
 }
 """Heavy library -> the rooms that may import it."""
 

@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 
 from spikeprint.core.errors import NotEnoughSpikes
 from spikeprint.evaluate.heads import HEADS, fit_head
@@ -66,3 +67,32 @@ def test_logistic_answers_like_scikit_learn() -> None:
         for c in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     ]
     assert min(np.abs(answers - peer).max() for peer in peers) < 1e-3  # another solver, converged further
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_mlp_answers_like_scikit_learn(n_classes: int) -> None:
+    x, codes = blobs(2, spread=2.5, n_classes=n_classes)
+    arrays = fit_head("mlp", x, codes, seed=0)
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    peer = MLPClassifier(
+        (64,), learning_rate_init=0.01, early_stopping=True, n_iter_no_change=20, max_iter=500, random_state=0
+    ).fit((x - mean) / scale, codes)
+    query = blobs(3, spread=2.5)[0]
+    np.testing.assert_allclose(read_out("mlp", arrays, query), peer.predict_proba((query - mean) / scale), atol=1e-6)
+
+
+def test_mlp_finds_a_rare_class_and_what_no_line_divides() -> None:
+    rng = np.random.default_rng(0)
+    radius = np.r_[rng.uniform(0, 1, 60), rng.uniform(2, 3, 600)]
+    angle = rng.uniform(0, 2 * np.pi, 660)
+    x, codes = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)]), np.arange(660) // 60 > 0
+    found = read_out("mlp", fit_head("mlp", x, codes.astype(int), seed=0), x).argmax(axis=1)
+    assert balanced_accuracy_score(codes, found) > 0.97
+
+
+def test_mlp_learns_from_two_units_of_a_class_and_repeats() -> None:
+    x, codes = blobs(0)
+    rows = np.r_[np.flatnonzero(codes < 2), np.flatnonzero(codes == 2)[:2]]
+    one, other = (fit_head("mlp", x[rows], codes[rows], seed=0) for _ in range(2))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert balanced_accuracy_score(codes, read_out("mlp", one, x).argmax(axis=1)) > 0.8

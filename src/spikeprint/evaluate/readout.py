@@ -47,10 +47,18 @@ def _knn(arrays: Mapping[str, np.ndarray], embedding: np.ndarray) -> np.ndarray:
 
 
 def _logistic(arrays: Mapping[str, np.ndarray], embedding: np.ndarray) -> np.ndarray:
-    logits = (embedding - arrays["mean"]) / arrays["scale"] @ arrays["weights"] + arrays["bias"]
+    return _softmax((embedding - arrays["mean"]) / arrays["scale"] @ arrays["weights"] + arrays["bias"])
+
+
+def _mlp(arrays: Mapping[str, np.ndarray], embedding: np.ndarray) -> np.ndarray:
+    hidden = (embedding - arrays["mean"]) / arrays["scale"] @ arrays["hidden_weights"] + arrays["hidden_bias"]
+    return _softmax(np.maximum(hidden, 0) @ arrays["weights"] + arrays["bias"])
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
     exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponent / exponent.sum(axis=1, keepdims=True)
 
 
-READOUTS = {"knn": _knn, "logistic": _logistic}
+READOUTS = {"knn": _knn, "logistic": _logistic, "mlp": _mlp}
 """Head name -> function of (arrays, embedding) giving probabilities."""

@@ -1,0 +1,97 @@
+"""From probabilities to a decision. Enters: probabilities, embeddings, fitted arrays. Leaves: sets of classes, novelty.
+
+NumPy only and nothing of this package: the served model runs a copy of this file.
+"""
+
+import math
+
+import numpy as np
+
+SMALLEST_PROBABILITY = 1e-5
+"""Probabilities are raised to this before their logarithm: k neighbours of one class say 0 without meaning never."""
+
+
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Return natural logarithms of probabilities raised to at least 1e-5; any shape, float64."""
+    return np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY))
+
+
+def apply_calibration(probabilities: np.ndarray, scale: float, bias: np.ndarray) -> np.ndarray:
+    """Return ``softmax(scale * log p + bias)``.
+
+    Parameters
+    ----------
+    probabilities : (n_units, n_classes) float
+    scale, bias : of ``evaluate.calibration.Calibration``; 1 and zeros change nothing but probabilities below 1e-5
+
+    Returns
+    -------
+    (n_units, n_classes) float64, rows sum to 1
+    """
+    logits = scale * log_probabilities(probabilities) + bias
+    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponent / exponent.sum(axis=1, keepdims=True)
+
+
+def conformal_thresholds(probabilities: np.ndarray, codes: np.ndarray, coverage: float) -> np.ndarray:
+    """Return, for each class, how improbable it may look and still be in the set.
+
+    The score of a held-out unit is 1 - probability of its own class; the threshold of a class is the
+    ``ceil((n + 1) * coverage)``-th smallest score of its n units (split conformal prediction, class by class: Vovk et
+    al. 2005, "Mondrian"; Sadinle et al. 2019; Angelopoulos & Bates 2021). A new unit of that class then has it in its
+    set with probability of at least ``coverage``, as far as it could have been one of the held-out units.
+
+    Parameters
+    ----------
+    probabilities : (n_units, n_classes) float, of units that the classifier did not learn from
+    codes : (n_units,) int, their classes
+    coverage : between 0 and 1
+
+    Returns
+    -------
+    (n_classes,) float64; 1 where a class has too few units, n < coverage / (1 - coverage): it is then in every set
+    """
+    scores = 1.0 - np.asarray(probabilities, dtype=np.float64)
+    thresholds = np.ones(scores.shape[1])
+    for code in range(scores.shape[1]):
+        own = np.sort(scores[codes == code, code])
+        rank = math.ceil((len(own) + 1) * coverage - 1e-9)  # 100 * 0.07 is a little more than 7
+        if 1 <= rank <= len(own):
+            thresholds[code] = own[rank - 1]
+    return thresholds
+
+
+def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return which classes a unit may be of.
+
+    Class c is in the set when ``1 - p_c <= thresholds[c]``. The most probable class is not forced in: a set may be
+    empty, which says that none fits.
+
+    Parameters
+    ----------
+    probabilities : (n_units, n_classes) float, made as those given to ``conformal_thresholds``
+    thresholds : (n_classes,) float
+
+    Returns
+    -------
+    (n_units, n_classes) bool
+    """
+    return 1.0 - np.asarray(probabilities, dtype=np.float64) <= thresholds
+
+
+def novelty_score(embedding: np.ndarray, centres: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Return the Mahalanobis distance to the nearest class (Lee et al. 2018), each class with a covariance of its own.
+
+    Parameters
+    ----------
+    embedding : (n_units, n_latent) float
+    centres, precision : (n_classes, n_latent), (n_classes, n_latent, n_latent), of ``evaluate.novelty.fit_novelty``
+
+    Returns
+    -------
+    (n_units,) float64, 1 = as far out as the middle unit of the nearest class was when fitted. From where on a unit is
+    new is the caller's: a quantile of the scores of held-out units.
+    """
+    offsets = np.asarray(embedding, dtype=np.float64) - centres[:, None, :]
+    squared = ((offsets @ precision) * offsets).sum(axis=2)
+    return np.sqrt(np.maximum(squared, 0.0).min(axis=0))
