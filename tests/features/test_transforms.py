@@ -33,7 +33,7 @@ def test_the_acg_is_folded_at_its_centre() -> None:
     acg = np.zeros((1, 201))
     acg[0, [97, 103]] = 2, 4  # lags -3 and +3
     folded = normalise({"acg": acg})[0]["acg"][0]
-    assert folded.nonzero()[0].tolist() == [2]
+    assert folded.nonzero()[0].tolist() == [1]
 
 
 def test_nan_rows_flat_waveforms_and_empty_histograms_are_missing() -> None:
