@@ -62,7 +62,13 @@ class Watcher(Callback):
 
 
 def train_module(
-    module: Any, train: Iterable, validation: Iterable, epochs: int, patience: int, device: str
+    module: Any,
+    train: Iterable,
+    validation: Iterable,
+    epochs: int,
+    patience: int,
+    device: str,
+    min_delta: float = 0.0,
 ) -> list[Curve]:
     """Train a module with early stopping; leave the weights of its best epoch in ``module.network``.
 
@@ -72,6 +78,7 @@ def train_module(
     train, validation : iterables of batches, started anew in every epoch
     epochs, patience : most epochs, and epochs without improvement before stopping
     device : auto, cpu, cuda or mps
+    min_delta : a smaller fall of the validation loss is no improvement
 
     Returns
     -------
@@ -92,7 +99,7 @@ def train_module(
             devices=1,
             max_epochs=epochs,
             gradient_clip_val=1.0,
-            callbacks=[watcher, EarlyStopping("val_total", patience=patience, check_finite=False)],
+            callbacks=[watcher, EarlyStopping("val_total", min_delta, patience, check_finite=False)],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
