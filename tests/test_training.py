@@ -60,6 +60,12 @@ def test_training_stops_when_validation_no_longer_improves() -> None:
     assert max(c.epoch for c in curves) < 6
 
 
+@pytest.mark.parametrize(("min_delta", "n_epochs"), [(0.0, 20), (10.0, 4)])
+def test_a_fall_below_min_delta_is_no_improvement(min_delta: float, n_epochs: int) -> None:
+    curves = train_module(Line(rate=0.01), X, X, epochs=20, patience=3, device="cpu", min_delta=min_delta)
+    assert max(c.epoch for c in curves) == n_epochs - 1
+
+
 def test_a_loss_that_is_no_number_is_named() -> None:
     with pytest.raises(ModelError, match=r"loss part 'error' \((train|val)\) became (inf|nan) in epoch \d+"):
         train_module(Line(rate=1e12), Same(1e8), X, epochs=50, patience=50, device="cpu")
