@@ -16,12 +16,12 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from spikeprint.commands._benchmark import cross_validate, disguise, find_data, run_trials, score, transfer
+from spikeprint.commands._benchmark import cross_validate, find_data, run_trials, score, transfer
 from spikeprint.commands._methods import plan_trials, resolve_methods
 from spikeprint.commands._raw import read_raw, try_features
 from spikeprint.core.config import Params, make_dataset_params
@@ -167,7 +167,10 @@ def measure_controls(tables: dict[str, UnitTable], params: Params, size: Size) -
         study = plan_folds(name, units.labels, find_data(units), size.n_folds, size.split_seeds[0])
         trials = plan_trials(study, units, methods, params, False)
         for control, change in CONTROLS.items():
-            spoilt = [disguise(trial, change(trial.known.labels, trial.fold)) for trial in trials]
+            spoilt = [
+                replace(trial, known=replace(trial.known, labels=change(trial.known.labels, trial.fold)))
+                for trial in trials
+            ]
             for found in score(study, units.labels, methods, run_trials(spoilt, name), False):
                 accuracy, chance = found["balanced_accuracy"], 1 / len(found["classes"])
                 label = f"{name}: {found['method']}, labels {control}"

@@ -1,7 +1,6 @@
 """Run studies of the benchmark. Enters: canonical tables, methods, parameters. Leaves: one row per study and method."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,11 +82,6 @@ def score(
         of_folds = {fold: answers[method.solver, method.row, fold][method.variant] for fold in study.asked}
         rows.append(make_row(study, labels, method.name, of_folds, meets_asked(method, transductive)))
     return rows
-
-
-def disguise(trial: Trial, labels: np.ndarray) -> Trial:
-    """Return the trial with other labels (n_known,) to learn from: a control."""
-    return replace(trial, known=Units(trial.known.raw, trial.known.origin, labels))
 
 
 def _count_workers(trials: Sequence[Trial]) -> int:
