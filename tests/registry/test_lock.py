@@ -103,7 +103,7 @@ def test_every_stage_of_the_row_counts(project):
 
 def test_a_number_may_be_spelled_in_either_yaml_dialect(project):
     stages = read_lock(project)
-    stages["train@production"]["params"]["params.yaml"]["model"]["learning_rate"] = "2e-3"
+    stages["train@production"]["params"]["params.yaml"]["model"]["learning_rate"] = "3e-3"
     assert changed_params(project, finished_row(stages, "production")) == []
 
 

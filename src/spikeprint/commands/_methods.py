@@ -58,8 +58,8 @@ class Trial:
     seed: int
 
 
-STANDALONE: dict[str, Method] = {}
-"""Methods of a solver of their own, neither rows of params.yaml nor classical: the reference model enters here."""
+STANDALONE: dict[str, Method] = {"reference": Method("reference", "reference", "", "knn")}
+"""Methods of a solver of their own, neither rows of params.yaml nor classical."""
 
 
 def resolve_methods(names: Sequence[str], heads: Sequence[str], params: Params) -> list[Method]:
@@ -77,17 +77,18 @@ def resolve_methods(names: Sequence[str], heads: Sequence[str], params: Params) 
         if head not in HEADS:
             raise ConfigError(f"--heads: no head '{head}'{suggest(head, HEADS)}; known: {', '.join(HEADS)}")
     classical = (*CLASSICAL, *VOTES)
-    networks = [*params.ablations, *(f"{row}:{head}" for row in params.ablations for head in HEADS)]
+    rows = [*params.ablations, *(name for name in params.presets if name not in params.ablations)]
+    networks = [*rows, *(f"{row}:{head}" for row in rows for head in HEADS)]
     known = {name: Method(name, "classical", "", name) for name in classical}
     for name in networks:
         row, _, head = name.partition(":")
-        known[name] = Method(name, "network", row, head or params.evaluate.head)
+        known[name] = Method(name, "network", row, head or params.ablation(row).head)
     known |= STANDALONE
     known |= {name: replace(known[other], name=name) for name, other in SYNONYMS.items() if other in known}
     found: dict[str, Method] = {}
     for name in names:
         if name not in known:
-            listed = ", ".join([*params.ablations, *STANDALONE, *SYNONYMS, *classical])
+            listed = ", ".join([*rows, *STANDALONE, *SYNONYMS, *classical])
             raise ConfigError(f"--methods: no method '{name}'{suggest(name, known)}; known: {listed}, ROW:HEAD")
         is_plain_row = known[name].solver == "network" and name == known[name].row
         extra = [f"{name}:{head}" for head in heads] if is_plain_row else []
@@ -109,7 +110,7 @@ def add_standardised(methods: Sequence[Method]) -> list[Method]:
 
 def meets_asked(method: Method, transductive: bool) -> bool:
     """Whether a method uses the features of the units it is asked about before it answers."""
-    return method.variant.endswith(f":{STANDARDISED}") or (transductive and method.solver == "network")
+    return method.variant.endswith(f":{STANDARDISED}") or (transductive and method.solver != "classical")
 
 
 def plan_trials(
@@ -144,14 +145,14 @@ def answer(trial: Trial) -> dict[str, Answer]:
 
 
 def rich_features(raw: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Features of the classical methods, each from its own unit alone: the normalised traces, zeros where missing.
+    """Features of the classical methods, each from its own unit alone: what the network sees, zeros where missing.
 
     Shapes: modality -> (n, canonical length) -> (n, F) float64.
     """
-    from ..features.transforms import normalise
+    from ..cvae.data import join_inputs
 
-    inputs, _ = normalise(raw)
-    return np.hstack(list(inputs.values())).astype(np.float64)
+    inputs, present = join_inputs(raw, use_descriptors=True)
+    return np.hstack([x * present[:, i : i + 1] for i, x in enumerate(inputs.values())]).astype(np.float64)
 
 
 FEATURES: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {"rich": rich_features}
@@ -203,12 +204,32 @@ def _answer_network(trial: Trial) -> dict[str, Answer]:
         predictor = add_head(fitted, trial.known, head, trial.seed).predictor()
         found = predictor.predict(trial.asked.raw, trial.asked.origin)
         spent = trained + time.perf_counter() - started
-        answers[head] = Answer(np.array(predictor.classes), found.probabilities, spent)
+        answers[head] = Answer(np.array(predictor.classes), found.probabilities, spent, found.sets)
     return answers
+
+
+def _answer_reference(trial: Trial) -> dict[str, Answer]:
+    """The published model, embedding read out by k nearest neighbours as published."""
+    import torch
+
+    from ..cvae.reference import ReferenceParams, fit_reference
+    from ..evaluate.heads import fit_head
+    from ..evaluate.readout import read_out
+
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    fitted = fit_reference(trial.known, ReferenceParams(), trial.seed)
+    teachers = trial.known.take(trial.known.labels != UNLABELLED)
+    classes, codes = np.unique(teachers.labels, return_inverse=True)
+    reference = fitted.embed(teachers.raw, teachers.origin["dataset"])
+    arrays = fit_head("knn", reference, codes, trial.seed)
+    probabilities = read_out("knn", arrays, fitted.embed(trial.asked.raw, trial.asked.origin["dataset"]))
+    return {"knn": Answer(classes, probabilities, time.perf_counter() - started)}
 
 
 SOLVERS: dict[str, Callable[[Trial], dict[str, Answer]]] = {
     "network": _answer_network,
+    "reference": _answer_reference,
     "classical": _answer_classical,
 }
 """Who answers -> function of a trial giving variant -> answer."""

@@ -46,11 +46,13 @@ class Answer:
     classes : (n_classes,) str, those it has learnt
     probabilities : (n_asked, n_classes) float64
     seconds : wall time of fitting and predicting
+    sets : (n_asked, n_classes) bool, classes that it cannot rule out; None where it does not say
     """
 
     classes: np.ndarray
     probabilities: np.ndarray
     seconds: float
+    sets: np.ndarray | None = None
 
 
 def plan_folds(name: str, labels: np.ndarray, has_data: np.ndarray, n_folds: int, seed: int) -> Study:
@@ -133,9 +135,23 @@ def make_row(
         "n_units": len(found.rows),
         "classes": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
         **found.scores(),
+        **_describe_sets(study, labels, answers),
         "seconds": round(sum(answer.seconds for answer in answers.values()), 2),
         "transductive": transductive,
     }
+
+
+def _describe_sets(study: Study, labels: np.ndarray, answers: Mapping[int, Answer]) -> dict[str, float]:
+    """How often the set of a scored unit holds its class, and how many classes it holds; nothing without sets."""
+    holds, sizes = [], []
+    for fold, answer in answers.items():
+        if answer.sets is None:
+            return {}
+        scored = study.counts[study.asked[fold]]
+        own = labels[study.asked[fold]][scored][:, None] == answer.classes
+        holds.append((answer.sets[scored] & own).any(axis=1))
+        sizes.append(answer.sets[scored].sum(axis=1))
+    return {"coverage": float(np.concatenate(holds).mean()), "set_size": float(np.concatenate(sizes).mean())}
 
 
 def _large_classes(labels: np.ndarray) -> set[str]:

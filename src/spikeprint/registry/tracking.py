@@ -235,8 +235,9 @@ def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:
     now = params.model_dump(by_alias=True)
     base = row.params.get("model", now["model"])
     overrides = row.params.get(f"ablations.{row.ablation}", now["ablations"][row.ablation])
+    preset = row.params.get("presets", now["presets"]).get(overrides.get("preset"), {})
     rest = {key: row.params.get(key, now[key]) for key in ("seed", "evaluate")}
-    return {"description": "", **base, **overrides, **rest}
+    return {"description": "", **base, **preset, **overrides, **rest}
 
 
 def _metrics(root: Path, row: FinishedRow) -> list[Metric]:
