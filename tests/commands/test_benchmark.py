@@ -153,7 +153,7 @@ def test_no_label_of_a_tested_unit_can_influence_its_prediction(
         first = [trial for trial in trials if trial.fold == 0]
         assert all((trial.asked.labels == "").all() for trial in first)
         answers.append({key: found for trial in first for key, found in answer(trial).items()})
-    assert set(answers[0]) == {"logistic", "knn", "lda", "svm"}
+    assert set(answers[0]) == {"network", "knn", "lda", "svm"}
     for name, found in answers[0].items():
         assert np.array_equal(found.probabilities, answers[1][name].probabilities), name
 

@@ -18,7 +18,7 @@ import pytest
 
 from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.io import download as module
-from spikeprint.io.download import download, hash_sha256, write_block
+from spikeprint.io.download import download, hash_sha256, read_url, write_block
 from web import Site, serve
 
 BODY = np.random.default_rng(0).bytes(600_000)
@@ -286,3 +286,18 @@ def test_a_folder_that_is_a_file_is_told(site: Site, tmp_path: Path) -> None:
 def test_hash_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(BODY)
     assert hash_sha256(tmp_path / "a") == DIGEST
+
+
+def test_a_small_file_is_read_whole_or_not_at_all(site):
+    assert read_url(f"{site.url}/a", len(BODY)) == BODY
+    with pytest.raises(DataError, match=rf"/a: more than {len(BODY) - 1} bytes"):
+        read_url(f"{site.url}/a", len(BODY) - 1)
+    with pytest.raises(DataError, match="/b: HTTP 404"):
+        read_url(f"{site.url}/b", 1)
+    site.cut = [100]
+    with pytest.raises(DataError, match=rf"/a: connection lost, 100 of {len(BODY)} bytes came"):
+        read_url(f"{site.url}/a", len(BODY))
+    with pytest.raises(DataError, match=r"127\.0\.0\.1:1/a: no connection"):
+        read_url("http://127.0.0.1:1/a", 1)
+    with pytest.raises(ConfigError, match="not an http or https address"):
+        read_url("file:///etc/hostname", 1)

@@ -28,6 +28,10 @@ class SchemaError(DataError):
     """A canonical table that breaks its schema."""
 
 
+class UnitsError(DataError, ValueError):
+    """Units handed over in memory that cannot be used; scikit-learn expects a ``ValueError`` for these."""
+
+
 class NotEnoughSpikes(DataError):
     """Too few spikes or units for the computation asked for."""
 

@@ -79,8 +79,7 @@ def download(urls: Sequence[str], target: Path, sha256: str, size: int, progress
         No address gave the file (each is listed with its reason), the disk is full, or the folder is not writable.
     """
     for url in urls:
-        if urlsplit(url).scheme not in SCHEMES or not urlsplit(url).netloc:
-            raise ConfigError(f"'{url}': not an http or https address")
+        _check_address(url)
     wanted = _Wanted(Path(target), sha256, size, progress)
     if wanted.target.is_file() and wanted.target.stat().st_size == size and hash_sha256(wanted.target) == sha256:
         return False
@@ -97,6 +96,37 @@ def download(urls: Sequence[str], target: Path, sha256: str, size: int, progress
         reasons.append(f"{url}: {reason}")
     kept = f"; {wanted.part} keeps {wanted.n_there()} bytes, run it again to go on" if wanted.n_there() else ""
     raise DataError(f"{wanted.target}: not downloaded: {'; '.join(reasons)}{kept}")
+
+
+def read_url(url: str, limit: int) -> bytes:
+    """Return what is at an address whose content is not known beforehand; more than ``limit`` bytes are refused.
+
+    Raises
+    ------
+    ConfigError
+        The address is neither http nor https.
+    DataError
+        Nothing came, or too much; the message holds address and reason.
+    """
+    _check_address(url)
+    request = urllib.request.Request(url, headers={"User-Agent": "spikeprint"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            content, announced = response.read(limit + 1), response.headers.get("Content-Length", "")
+    except urllib.error.HTTPError as error:
+        raise DataError(f"{url}: HTTP {error.code} {error.reason}") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise DataError(f"{url}: no connection ({getattr(error, 'reason', None) or error})") from None
+    if len(content) > limit:
+        raise DataError(f"{url}: more than {limit} bytes; not what is looked for")
+    if announced.isdigit() and len(content) < int(announced):
+        raise DataError(f"{url}: connection lost, {len(content)} of {announced} bytes came")
+    return content
+
+
+def _check_address(url: str) -> None:
+    if urlsplit(url).scheme not in SCHEMES or not urlsplit(url).netloc:
+        raise ConfigError(f"'{url}': not an http or https address")
 
 
 def hash_sha256(path: Path) -> str:

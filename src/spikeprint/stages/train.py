@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
             epochs = max(point.epoch for point in result.curves) + 1
             LOGGER.info("  %-9s %4d units, %3d epochs", task.name, len(task.units), epochs)
     fitted["final"] = add_head(fitted["final"], tasks[0].units, params.ablation(name).head, params.seed)
-    _write(root, name, fitted)
+    _write(root, name, fitted, params.ablation(name))
 
 
 def _require_validation(root: Path, params: Params) -> None:
@@ -80,13 +80,13 @@ def train(task: Task) -> FittedCVAE:
     return fit_cvae(task.units, task.params, task.seed)
 
 
-def _write(root: Path, name: str, fitted: dict[str, FittedCVAE]) -> None:
+def _write(root: Path, name: str, fitted: dict[str, FittedCVAE], params: ModelParams) -> None:
     final = fitted["final"]
     folder = root / "models" / "cvae" / name
     curves = [(key, *vars(point).values()) for key, fit in fitted.items() for point in fit.curves]
     columns = ["model", "epoch", "split", "part", "value"]
     write_csv(root / "reports" / "plots" / "losses" / f"{name}.csv", pd.DataFrame(curves, columns=columns))
-    write_bundle(folder, final.config, final.arrays)
+    write_bundle(folder, final.config, final.arrays, params.model_dump())
     others = {f"{key}.{k}": v for key, fit in fitted.items() if key != "final" for k, v in fit.arrays.items()}
     write_arrays(folder / "folds.safetensors", others)
     LOGGER.info("wrote %s", folder.relative_to(root))

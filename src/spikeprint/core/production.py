@@ -1,0 +1,51 @@
+"""The production model where there is no project. Enters: nothing. Leaves: the section ``model`` of ``params.yaml``.
+
+An installed package has no ``params.yaml``. That file stays the place to change a value; a test keeps the two equal.
+"""
+
+from .model_params import ModelParams
+
+PRODUCTION = ModelParams(
+    n_members=20,
+    n_latent=8,
+    n_hidden=32,
+    use_descriptors=True,
+    conditions=["dataset", "technology"],
+    class_in_decoder=True,
+    class_in_encoder=False,
+    n_condition=5,
+    use_fusion=True,
+    use_batch_norm=False,
+    dropout=0.25,
+    input_dropout=0.1,
+    reconstruction_weight=0.3,
+    beta=0.02,
+    free_bits=0.0,
+    classification_weight=1.0,
+    label_smoothing=0.05,
+    contrastive_weight=0.0,
+    contrastive_temperature=0.5,
+    consistency_weight=0.0,
+    class_dropout=0.3,
+    condition_dropout=0.2,
+    modality_dropout=0.15,
+    augmentation="light",
+    optimiser="adamw",
+    schedule="onecycle",
+    learning_rate=0.003,
+    weight_decay=0.05,
+    batch_size=256,
+    pretrain_epochs=0,
+    finetune_epochs=0,
+    epochs=150,
+    warmup_epochs=5,
+    patience=30,
+    checkpoint="last",
+    validation_frac=0.125,
+    coverage=0.9,
+    head="network",
+    device="auto",
+    n_devices=1,
+    precision="32-true",
+    compile=False,
+)
