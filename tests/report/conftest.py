@@ -43,13 +43,13 @@ def make_metrics(ablation: str, tables: dict[str, UnitTable], level: float, with
     for name, table in tables.items():
         found, counts = np.unique(table.labels[table.labels != UNLABELLED], return_counts=True)
         entry: dict = {"n_units": len(table.labels), "classes": dict(zip(found.tolist(), counts.tolist(), strict=True))}
-        for head, shift in {"knn": -0.03, "logistic": 0.0}.items() if len(found) else ():
+        for head, shift in {"knn": -0.03, "network": 0.0}.items() if len(found) else ():
             accuracy = make_scores(level + shift, rng)
             entry[head] = {"balanced_accuracy": accuracy, "macro_f1": make_scores(level + shift, rng)}
         if with_control and len(found):
             entry["control"] = {"balanced_accuracy": make_scores(1 / len(found), rng)}
         datasets[name] = entry
-    overall = {head: {"balanced_accuracy": level, "macro_f1": level} for head in ("knn", "logistic")}
+    overall = {head: {"balanced_accuracy": level, "macro_f1": level} for head in ("knn", "network")}
     if with_control:
         overall["control"] = {"balanced_accuracy": 0.2}
     n_units = sum(len(table.labels) for table in tables.values())

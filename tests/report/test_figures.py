@@ -45,13 +45,13 @@ def test_losses_leave_out_controls_and_parts_that_are_off(losses: pd.DataFrame) 
 
 def test_ablations_begin_with_the_registered_one(tables: dict, metrics_of: Callable) -> None:
     metrics = {name: metrics_of(name, tables, 0.7) for name in ("baseline", "production")}
-    figure = plot_ablations(metrics, "production", "logistic")
+    figure = plot_ablations(metrics, "production", "network")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["production", "baseline"]
     assert png(figure)
 
 
 def test_ablations_skip_datasets_without_scores(odd_tables: dict, metrics_of: Callable) -> None:
-    figure = plot_ablations({"production": metrics_of("production", odd_tables, 0.7)}, "production", "logistic")
+    figure = plot_ablations({"production": metrics_of("production", odd_tables, 0.7)}, "production", "network")
     assert "unlabelled" not in titles(figure)
 
 

@@ -73,7 +73,7 @@ def test_every_ablation_and_readout_has_a_row(render: Callable, params: Params) 
 
 def test_score_cells_are_mean_and_sd(render: Callable, params: Params, two_tables: dict, metrics_of: Callable) -> None:
     (row,) = rows_of(render(), f"**`{params.register_.ablation}`**")
-    score = metrics_of(params.register_.ablation, two_tables, 0.8)["datasets"]["toy_neuropixels"]["logistic"]
+    score = metrics_of(params.register_.ablation, two_tables, 0.8)["datasets"]["toy_neuropixels"]["network"]
     found = score["balanced_accuracy"]
     assert row[2] == f"**{found['mean']:.2f} ± {found['sd']:.2f}**"
 
@@ -81,7 +81,7 @@ def test_score_cells_are_mean_and_sd(render: Callable, params: Params, two_table
 def test_only_parameters_that_differ_are_listed(render: Callable) -> None:
     page = render()
     assert rows_of(page, "`conditions`")
-    assert not rows_of(page, "`n_latent`")
+    assert not rows_of(page, "`coverage`")
 
 
 def test_missed_expectations_are_told(render: Callable) -> None:

@@ -35,7 +35,7 @@ class RemotePredictor:
         self.n_latent = len(answer["embedding"])
 
     def predict(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> Prediction:
-        """Return embedding, label, confidence and probabilities; parameters as in ``Predictor.predict``.
+        """Return what ``Predictor.predict`` does, of the same parameters.
 
         ``origin`` is sent as given: the server, which has the vocabulary, refuses words that its model does not know.
 
@@ -47,6 +47,8 @@ class RemotePredictor:
             The server refuses the units or their origin; the message is the server's reason.
         """
         answers = [answer for batch in _batches(inputs) for answer in self._ask(batch, origin)]
+        is_assured = bool(answers) and "novelty" in answers[0]
+        sets = [[name in a["prediction_set"] for name in self.classes] for a in answers] if is_assured else None
         return Prediction(
             embedding=np.array([a["embedding"] for a in answers], np.float32).reshape(-1, self.n_latent),
             labels=np.array([a["label"] for a in answers], dtype=str),
@@ -54,6 +56,8 @@ class RemotePredictor:
             probabilities=np.array(
                 [[a["probabilities"][c] for c in self.classes] for a in answers], dtype=float
             ).reshape(-1, len(self.classes)),
+            sets=np.array(sets, dtype=bool) if is_assured else None,
+            novelty=np.array([a["novelty"] for a in answers], dtype=float) if is_assured else None,
         )
 
     def embed(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> np.ndarray:

@@ -63,7 +63,8 @@ class UnitModel(PythonModel):
 
         Returns
         -------
-        One row per unit: ``label``, ``confidence``, ``probabilities`` (class -> probability), ``embedding`` (list)
+        One row per unit: ``label``, ``confidence``, ``probabilities`` (class -> probability), ``embedding`` (list); of
+        a model that knows them ``prediction_set`` (list of classes) and ``novelty`` (above 1 = unlike all known types)
 
         Raises
         ------
@@ -77,7 +78,7 @@ class UnitModel(PythonModel):
         if problem := find_unknown(origin, self.predictor.vocabulary) or find_problem(inputs, self.normalise):
             raise MlflowException.invalid_parameter_value(problem)
         answer = self.predictor.predict(inputs, origin)
-        return pd.DataFrame(
+        table = pd.DataFrame(
             {
                 "label": answer.labels,
                 "confidence": answer.confidence,
@@ -87,6 +88,10 @@ class UnitModel(PythonModel):
                 "embedding": answer.embedding.tolist(),
             }
         )
+        if answer.sets is not None:
+            table["prediction_set"] = [np.array(self.predictor.classes)[row].tolist() for row in answer.sets]
+            table["novelty"] = answer.novelty
+        return table
 
 
 def find_unknown(origin: Mapping[str, str], vocabulary: Mapping[str, list[str]]) -> str | None:
