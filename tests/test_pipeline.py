@@ -249,7 +249,9 @@ def _check_answers(project: Project, url: str) -> None:
         assert answers[i]["label"] == rows["label"][i]
         assert answers[i]["confidence"] == pytest.approx(rows["confidence"][i], abs=1e-5)
         assert sum(answers[i]["probabilities"].values()) == pytest.approx(1)
-    assert len(answers[1]["embedding"]) == 6
+    assert len(answers[1]["embedding"]) == 4 * 4  # members x latent
+    assert answers[0]["novelty"] == pytest.approx(rows["novelty"][0], rel=1e-4)
+    assert "|".join(answers[0]["prediction_set"]) == rows["prediction_set"].fillna("")[0]
     bad = requests.post(f"{url}/invocations", json={"inputs": units | {"isi": [[1.0] * 99] * 3}}, timeout=30)
     assert bad.status_code == 400
 
