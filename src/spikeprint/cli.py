@@ -16,6 +16,7 @@ VERBS: dict[str, str] = {
     "validate": "check a dataset folder and say what is wrong, where",
     "classify": "predict the cell type of every unit at a path",
     "embed": "write the embedding of every unit at a path",
+    "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",
     "export": "write the predictions back into a phy folder, an NWB file or a table",
     "sync": "rebuild the MLflow runs from dvc.lock",
     "register": "make the trained model a version in the registry; staging if it passes the gate",
