@@ -54,7 +54,8 @@ def shared_datasets() -> Path:
 def model_params() -> ModelParams:
     """The production row, small and short."""
     base = Params.load(ROOT / "params.yaml").ablation("production")
-    return base.model_copy(update={"n_latent": 6, "n_hidden": 32, "epochs": 25, "patience": 25, "batch_size": 64})
+    small = {"n_members": 4, "n_latent": 6, "n_hidden": 24, "epochs": 25, "patience": 25, "batch_size": 64}
+    return base.model_copy(update={**small, "validation_frac": 0.25})
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +78,7 @@ def units() -> Units:
         "dataset": dataset,
         "technology": np.where(dataset == "left", "neuropixels", "tetrode"),
         "species": np.full(n, "mouse"),
+        "region": np.full(n, ""),
         "representation": np.full(n, "1ms"),
     }
     labels = np.array(["PV", "SOM", "pyramidal"])[kind]

@@ -69,7 +69,11 @@ def shrink(values: dict) -> None:
     for name in values["recordings"]:
         del values["datasets"][name]
     values["recordings"], values["simulate"]["recordings"] = {}, {}
-    values["model"].update(epochs=6, patience=6, n_hidden=32, n_latent=6)
+    values["model"].update(n_members=4, epochs=6, patience=6, n_hidden=16, n_latent=4, validation_frac=0.25)
+    values["presets"] = {
+        "baseline": values["presets"]["baseline"]
+        | {"n_hidden": 16, "pretrain_epochs": 3, "finetune_epochs": 1, "epochs": 3}
+    }
     values["evaluate"].update(n_folds=2, control_folds=1)
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}
     values["register"].update(floor=0.2, margin_over_control=0.0)

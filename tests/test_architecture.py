@@ -26,7 +26,17 @@ LAYERS = {
     "registry": 4, "report": 4, "stages": 5, "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 NARROW = {
-    "cvae": ("core", "training", "features.transforms", "evaluate.heads", "evaluate.readout"),
+    "cvae": (
+        "core",
+        "training",
+        "features.transforms",
+        "features.descriptors",
+        "evaluate.heads",
+        "evaluate.readout",
+        "evaluate.calibration",
+        "evaluate.decision",
+        "evaluate.novelty",
+    ),
     "registry": ("core", "cvae", "features.transforms", "validate.schemas", "evaluate.heads"),
 }
 """Rooms that may use only these of the layers below."""

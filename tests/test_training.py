@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 
 from spikeprint.core.errors import ModelError
-from spikeprint.training import train_module
+from spikeprint.training import Hardware, Schedule, train_module
 
 
 class Line(pl.LightningModule):
@@ -45,21 +45,44 @@ class Same:
         yield self.x
 
 
-X = Same()
+X, CPU = Same(), Hardware("cpu")
 
 
 def test_the_best_weights_are_kept() -> None:
     module = Line(rate=0.5)
-    curves = train_module(module, X, X, epochs=40, patience=40, device="cpu")
+    curves = train_module(module, X, X, Schedule(40, 40), CPU)
     assert module.network.weight.item() == pytest.approx(2, abs=1e-3)
     assert {(c.split, c.part) for c in curves} == {(s, p) for s in ("train", "val") for p in ("error", "total")}
 
 
 def test_training_stops_when_validation_no_longer_improves() -> None:
-    curves = train_module(Line(rate=0.0), X, X, epochs=50, patience=3, device="cpu")
+    curves = train_module(Line(rate=0.0), X, X, Schedule(50, 3), CPU)
     assert max(c.epoch for c in curves) < 6
+
+
+@pytest.mark.parametrize(("min_delta", "n_epochs"), [(0.0, 20), (10.0, 4)])
+def test_a_fall_below_min_delta_is_no_improvement(min_delta: float, n_epochs: int) -> None:
+    curves = train_module(Line(rate=0.01), X, X, Schedule(20, 3, min_delta=min_delta), CPU)
+    assert max(c.epoch for c in curves) == n_epochs - 1
 
 
 def test_a_loss_that_is_no_number_is_named() -> None:
     with pytest.raises(ModelError, match=r"loss part 'error' \((train|val)\) became (inf|nan) in epoch \d+"):
-        train_module(Line(rate=1e12), Same(1e8), X, epochs=50, patience=50, device="cpu")
+        train_module(Line(rate=1e12), Same(1e8), X, Schedule(50, 50), CPU)
+
+
+def test_the_last_epoch_is_kept_when_asked_and_never_stopped_early() -> None:
+    module = Line(rate=0.01)
+    curves = train_module(module, X, X, Schedule(25, 1, checkpoint="last"), CPU)
+    assert max(c.epoch for c in curves if c.split == "train") == 24
+    assert {c.epoch for c in curves if c.split == "val"} == {9, 19}
+
+
+def test_a_second_phase_trains_in_training_mode() -> None:
+    module = Line(rate=0.01)
+    modes = []
+    module.network.register_forward_hook(lambda network, *_: modes.append(network.training))
+    for _ in range(2):
+        modes.clear()
+        train_module(module, X, X, Schedule(1, 1), CPU)
+        assert modes[0]

@@ -14,6 +14,7 @@ VERBS: dict[str, str] = {
     "add": "add units or a recording, from any layout, to the project",
     "remove": "take a dataset out of the project",
     "validate": "check a dataset folder and say what is wrong, where",
+    "benchmark": "score the model and classical baselines on a labelled folder by the published protocol",
     "classify": "predict the cell type of every unit at a path",
     "embed": "write the embedding of every unit at a path",
     "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",

@@ -13,7 +13,6 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from .core.errors import ModelError
-from .core.model_params import ModelParams
 
 LOGGER = logging.getLogger(__name__)
 
@@ -39,13 +38,30 @@ class Schedule:
     ----------
     epochs, patience : most epochs, and epochs without improvement before stopping
     checkpoint : ``best`` validation loss, or ``last``: the end of the schedule, watched but never stopped early
-    clip : largest norm of the gradient
+    clip : largest norm of the gradient; min_delta : a smaller fall of the validation loss is no improvement
     """
 
     epochs: int
     patience: int
-    checkpoint: Literal["best", "last"]
+    checkpoint: Literal["best", "last"] = "best"
     clip: float = 1.0
+    min_delta: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and in which arithmetic to train.
+
+    Attributes
+    ----------
+    device : auto, cpu, cuda or mps; n_devices : how many share a batch (Lightning DDP)
+    precision : Lightning's name of it; compile : whether to compile the step with ``torch.compile``
+    """
+
+    device: str = "auto"
+    n_devices: int = 1
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    compile: bool = False
 
 
 @dataclass
@@ -85,7 +101,7 @@ class Watcher(Callback):
             )
 
 
-class ScheduleFreeModes(Callback):
+class OptimiserModes(Callback):
     """Schedule-free optimisers keep two sets of weights: one to step from, one to look at and keep."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
@@ -103,11 +119,13 @@ class ScheduleFreeModes(Callback):
     @staticmethod
     def _switch(trainer: pl.Trainer, mode: str) -> None:
         for optimiser in trainer.optimizers:
-            getattr(getattr(optimiser, "optimizer", optimiser), mode)()
+            inner = getattr(optimiser, "optimizer", optimiser)  # Lightning may have wrapped it
+            if hasattr(inner, mode):
+                getattr(inner, mode)()
 
 
 def train_module(
-    module: Any, train: Iterable, validation: Iterable, schedule: Schedule, hardware: ModelParams
+    module: Any, train: Iterable, validation: Iterable, schedule: Schedule, hardware: Hardware
 ) -> list[Curve]:
     """Train a module; leave the weights of its best or last epoch in ``module.network``.
 
@@ -115,8 +133,7 @@ def train_module(
     ----------
     module : LightningModule with ``network``, ``epoch_parts`` and a logged ``val_total``
     train, validation : iterables of batches, started anew in every epoch
-    schedule : epochs, patience, what to keep
-    hardware : its ``device``, ``n_devices``, ``precision``, ``compile`` and ``optimiser`` are used
+    schedule, hardware : how long, and where
 
     Returns
     -------
@@ -130,10 +147,9 @@ def train_module(
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     watcher = Watcher(schedule.checkpoint)
     is_last = schedule.checkpoint == "last"
-    callbacks: list[Callback] = [ScheduleFreeModes()] if hardware.optimiser == "schedulefree" else []
-    callbacks.append(watcher)
+    callbacks: list[Callback] = [OptimiserModes(), watcher]
     if not is_last:
-        callbacks.append(EarlyStopping("val_total", patience=schedule.patience, check_finite=False))
+        callbacks.append(EarlyStopping("val_total", schedule.min_delta, schedule.patience, check_finite=False))
     with warnings.catch_warnings():
         # Whole tensors are batches already: Lightning's advice on loader workers does not apply.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -154,6 +170,7 @@ def train_module(
         )
         if hardware.compile:
             module.compile()
+        module.train()  # a phase before this one has left it in evaluation
         trainer.fit(module, train, validation)
     if not is_last:
         module.network.load_state_dict(watcher.best_weights)

@@ -22,9 +22,52 @@ def load(values: dict, folder: Path) -> Params:
 
 def test_the_shipped_file_loads_with_every_ablation_row(root: Path) -> None:
     params = Params.load(root / "params.yaml")
-    assert {"production", "baseline", "with_source", "full_architecture"} <= set(params.ablations)
+    assert {"production", "baseline"} <= set(params.ablations)
     assert params.ablation("baseline").conditions == []
-    assert params.ablation("baseline").n_latent == params.model.n_latent
+    assert params.ablation("baseline").coverage == params.model.coverage
+
+
+PUBLISHED = {
+    # name: dataset told, class in decoder, class in encoder, fusion, batch norm, augmentation
+    "baseline": (False, False, False, False, False, "none"),
+    "with_source": (True, False, False, True, False, "none"),
+    "with_class": (False, True, True, True, False, "none"),
+    "with_both_embeddings": (True, True, True, True, False, "none"),
+    "with_light_augmentations": (False, False, False, False, False, "light"),
+    "with_heavy_augmentations": (True, True, True, False, False, "heavy"),
+    "with_batch_norm": (True, True, True, True, True, "light"),
+    "no_fusion": (True, True, True, False, False, "none"),
+    "no_augmentations": (True, True, True, True, True, "none"),
+    "full_architecture": (True, True, True, True, True, "light"),
+    "full_architecture_heavy_reg": (True, True, True, True, True, "light"),
+    "conditional_decoder_only": (True, True, False, True, True, "light"),
+    "class_decoder_source": (True, True, False, True, False, "none"),
+    "class_decoder_source_bn": (True, True, False, True, True, "none"),
+    "class_decoder_source_bn_strong_aug": (True, True, False, True, True, "heavy"),
+    "class_decoder_source_bn_aug_reg": (True, True, False, True, True, "light"),
+    "unconditioned": (False, False, False, True, True, "light"),
+    "contrastive": (True, True, False, True, True, "light"),
+}
+"""The table of named configurations of the published system."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_configuration_has_its_documented_flags(name: str, root: Path) -> None:
+    row = Params.load(root / "params.yaml").ablation(name)
+    told = (row.class_in_decoder, row.class_in_encoder, row.use_fusion, row.use_batch_norm, row.augmentation)
+    assert ("dataset" in row.conditions, *told) == PUBLISHED[name]
+    regularised = {"full_architecture": (0.3, 0.15, 5), "full_architecture_heavy_reg": (0.7, 0.5, 10)}
+    regularised |= dict.fromkeys(("class_decoder_source_bn_aug_reg", "contrastive"), (0.3, 0.15, 5))
+    needed = regularised.get(name, (0.0, 0.0, row.warmup_epochs))
+    assert (row.class_dropout, row.consistency_weight, row.warmup_epochs) == needed
+    assert row.free_bits == 0
+    assert row.contrastive_weight == (0.1 if name == "contrastive" else 0.0)
+
+
+def test_a_row_starts_from_its_preset_and_wins(root: Path, values: dict, tmp_path: Path) -> None:
+    values["ablations"]["mine"] = {"preset": "with_source", "n_latent": 7}
+    row = load(values, tmp_path).ablation("mine")
+    assert (row.n_latent, row.use_fusion, row.n_members) == (7, True, 1)
 
 
 BAD = {
@@ -71,7 +114,12 @@ BAD = {
         "sampling_frequency_hz = nan: input should be a finite number (Hz, not kHz)",
     ),
     "registered row is missing": (("register", "ablation"), "prod", "no row 'prod' under ablations"),
-    "served head is not scored": (("evaluate", "heads"), ["knn"], "head 'logistic' must be one of heads"),
+    "a head that nothing trains": (
+        ("ablations", "production", "classification_weight"),
+        0,
+        "head 'network' needs classification_weight above 0",
+    ),
+    "unknown preset": (("ablations", "production", "preset"), "basline", "under presets; did you mean 'baseline'?"),
 }
 
 

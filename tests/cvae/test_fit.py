@@ -7,14 +7,16 @@ import pytest
 
 from spikeprint.core.config import ModelParams, Params
 from spikeprint.core.errors import ModelError
-from spikeprint.cvae.fit import FittedCVAE, add_head, fit_cvae
+from spikeprint.cvae.fit import FittedCVAE, add_head, assign_held, fit_cvae
 from spikeprint.cvae.units import Units
 from spikeprint.evaluate.metrics import balanced_accuracy
+
+TRAIN = np.arange(180) >= 60
 
 
 @pytest.fixture(scope="module")
 def fitted(units: Units, model_params: ModelParams) -> FittedCVAE:
-    return add_head(fit_cvae(units.take(np.arange(180) >= 60), model_params, seed=0), units, "logistic", seed=0)
+    return add_head(fit_cvae(units.take(TRAIN), model_params, seed=0), units.take(TRAIN), "network", seed=0)
 
 
 def test_every_loss_part_falls(fitted: FittedCVAE) -> None:
@@ -23,10 +25,10 @@ def test_every_loss_part_falls(fitted: FittedCVAE) -> None:
         assert np.mean(curve[-3:]) < 0.8 * curve[0], part
 
 
-def test_units_that_were_not_in_training_are_classified(units: Units, model_params: ModelParams) -> None:
-    train = units.take(np.arange(180) >= 60)
-    model = add_head(fit_cvae(train, model_params, seed=0), train, "logistic", seed=0).predictor()
-    test = units.take((np.arange(180) < 60) & (units.labels != ""))
+@pytest.mark.parametrize("kind", ["network", "logistic", "knn"])
+def test_units_that_were_not_in_training_are_classified(kind: str, fitted: FittedCVAE, units: Units) -> None:
+    model = add_head(fitted, units.take(TRAIN), kind, seed=0).predictor()
+    test = units.take(~TRAIN & (units.labels != ""))
     assert balanced_accuracy(test.labels, model.predict(test.raw, test.origin).labels) > 0.8
 
 
@@ -38,20 +40,87 @@ def test_the_same_seed_gives_the_same_weights(units: Units, model_params: ModelP
     assert not np.array_equal(first["network.mu.weight"], other["network.mu.weight"])
 
 
+def test_members_differ_and_none_listens_to_another(units: Units, model_params: ModelParams) -> None:
+    short = model_params.model_copy(update={"epochs": 2})
+    weight = fit_cvae(units, short, seed=5).arrays["network.mu.weight"]
+    assert len(np.unique(weight[:, 0, 0])) == short.n_members
+
+
 def test_without_labels_the_model_embeds_and_has_no_head(units: Units, model_params: ModelParams) -> None:
     blind = replace(units, labels=np.full(len(units), ""))
-    fitted = add_head(fit_cvae(blind, model_params.model_copy(update={"epochs": 2}), seed=1), blind, "knn", seed=0)
+    fitted = add_head(fit_cvae(blind, model_params.model_copy(update={"epochs": 2}), seed=1), blind, "network", seed=0)
     assert fitted.config["head"] is None
-    assert fitted.predictor().embed(units.raw).shape == (180, model_params.n_latent)
+    assert fitted.predictor().embed(units.raw).shape == (180, model_params.n_latent * model_params.n_members)
 
 
-@pytest.mark.parametrize("name", ["production", "baseline", "with_source", "full_architecture"])
-def test_every_ablation_row_trains(name: str, root, units: Units) -> None:
-    row = Params.load(root / "params.yaml").ablation(name).model_copy(update={"epochs": 2, "n_hidden": 16})
-    fitted = add_head(fit_cvae(units, row, seed=0), units, "knn", seed=0)
-    prediction = fitted.predictor().predict(units.raw, units.origin)
-    assert prediction.embedding.shape == (180, row.n_latent)
-    assert np.isfinite(prediction.embedding).all()
+@pytest.mark.parametrize("optimiser", ["adamw", "schedulefree"])
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_every_optimiser_and_checkpoint_learns(
+    optimiser: str, checkpoint: str, units: Units, model_params: ModelParams
+) -> None:
+    used = model_params.model_copy(update={"optimiser": optimiser, "checkpoint": checkpoint, "epochs": 12})
+    fitted = add_head(fit_cvae(units, used, seed=0), units, "network", seed=0)
+    known = units.take(units.labels != "")
+    assert balanced_accuracy(known.labels, fitted.predictor().predict(known.raw, known.origin).labels) > 0.7
+
+
+def test_phases_run_one_after_another(units: Units, model_params: ModelParams) -> None:
+    used = model_params.model_copy(update={"pretrain_epochs": 3, "finetune_epochs": 2, "epochs": 4})
+    curves = fit_cvae(units, used, seed=0).curves
+    classified = {p.epoch for p in curves if p.part == "classification" and p.split == "train"}
+    assert {p.epoch for p in curves if p.split == "train"} == set(range(9))
+    assert classified == {5, 6, 7, 8}
+
+
+def test_training_may_start_from_another_dataset(units: Units, model_params: ModelParams) -> None:
+    left = units.take(units.origin["dataset"] == "left")
+    right = units.take(units.origin["dataset"] == "right")
+    long, short = model_params, model_params.model_copy(update={"epochs": 1, "learning_rate": 1e-6})
+    start = fit_cvae(left, long, seed=0)
+    warm, cold = fit_cvae(right, short, seed=1, start=start), fit_cvae(right, short, seed=1)
+    warm_first, cold_first = (
+        next(p.value for p in f.curves if p.part == "waveform" and p.split == "train") for f in (warm, cold)
+    )
+    assert warm_first < 0.85 * cold_first
+
+
+def test_a_row_of_every_kind_trains(root, units: Units) -> None:
+    params = Params.load(root / "params.yaml")
+    short = {"epochs": 1, "pretrain_epochs": 1, "finetune_epochs": 1, "n_hidden": 8, "n_latent": 3}
+    for name in (*params.presets, *params.ablations):
+        row = params.ablation(name).model_copy(update={**short, "n_members": min(params.ablation(name).n_members, 2)})
+        fitted = add_head(fit_cvae(units, row, seed=0), units, row.head, seed=0)
+        prediction = fitted.predictor().predict(units.raw, units.origin)
+        assert prediction.embedding.shape == (180, row.n_latent * row.n_members), name
+        assert np.isfinite(prediction.probabilities).all(), name
+
+
+def test_every_unit_is_held_back_as_often_as_any_other() -> None:
+    labels = np.repeat(["a", "b", "c"], [40, 30, 5])
+    held = assign_held(labels, np.arange(75), n_members=10, validation_frac=0.2, seed=3)
+    np.testing.assert_array_equal(held.sum(axis=1), 2)
+    for label in "abc":
+        share = held[labels == label].mean(axis=0)
+        assert share.min() >= 0.19
+        assert share.max() <= 0.25
+
+
+def test_units_held_back_teach_nothing(units: Units, model_params: ModelParams) -> None:
+    """A member's weights do not depend on the labels of the units that it holds back."""
+    short = model_params.model_copy(update={"epochs": 2, "batch_size": 1000})
+    known = units.take(units.labels != "")
+    held = assign_held(known.labels, np.arange(len(known)), short.n_members, short.validation_frac, seed=0)[:, 0]
+    first = fit_cvae(known, short, seed=0).arrays
+    # within a class the split is at random, so two labels may be exchanged without moving a unit to another member
+    lie = known.labels.copy()
+    a, b = (np.flatnonzero(held & (known.labels == name))[0] for name in ("PV", "SOM"))
+    assert known.labels[a] != known.labels[b]
+    lie[[a, b]] = lie[[b, a]]
+    again = assign_held(lie, np.arange(len(known)), short.n_members, short.validation_frac, seed=0)[:, 0]
+    if not np.array_equal(held, again):
+        pytest.skip("the exchange moved units between the parts")
+    second = fit_cvae(replace(known, labels=lie), short, seed=0).arrays
+    np.testing.assert_array_equal(first["network.mu.weight"][0], second["network.mu.weight"][0])
 
 
 def test_too_few_units_are_refused(units: Units, model_params: ModelParams) -> None:
@@ -63,6 +132,14 @@ def test_units_without_any_modality_are_refused(units: Units, model_params: Mode
     empty = replace(units, raw={k: np.full_like(v, np.nan) for k, v in units.raw.items()})
     with pytest.raises(ModelError, match="0 units with any modality"):
         fit_cvae(empty, model_params, seed=0)
+
+
+def test_a_condition_that_tells_the_class_is_refused(units: Units, model_params: ModelParams) -> None:
+    layer = np.where(units.labels == "PV", "L4", "L5")
+    leaky = replace(units, origin={**units.origin, "region": layer})
+    told = model_params.model_copy(update={"conditions": ["region"], "epochs": 1})
+    with pytest.raises(ModelError, match="condition 'region' and the cell type of dataset 'left' determine each other"):
+        fit_cvae(leaky, told, seed=0)
 
 
 def test_a_model_of_mixed_representations_is_told_which(units: Units, model_params: ModelParams) -> None:

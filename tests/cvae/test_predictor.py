@@ -1,5 +1,7 @@
 """The trained model as users meet it: any subset of modalities, unknown origins, units alone or together."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -7,11 +9,12 @@ from spikeprint.core.config import ModelParams
 from spikeprint.cvae.fit import add_head, fit_cvae
 from spikeprint.cvae.predictor import Predictor
 from spikeprint.cvae.units import Units
+from spikeprint.features.transforms import normalise
 
 
 @pytest.fixture(scope="module")
 def predictor(units: Units, model_params: ModelParams) -> Predictor:
-    return add_head(fit_cvae(units, model_params, seed=0), units, "logistic", seed=0).predictor()
+    return add_head(fit_cvae(units, model_params, seed=0), units, "network", seed=0).predictor()
 
 
 def test_a_unit_is_answered_alike_alone_and_in_company(predictor: Predictor, units: Units) -> None:
@@ -55,10 +58,40 @@ def test_no_units_give_no_answers(predictor: Predictor) -> None:
     assert predictor.embed({"waveform": np.zeros((0, 50))}).shape == (0, predictor.n_latent)
 
 
+def test_sets_hold_the_class_and_strangers_are_novel(predictor: Predictor, units: Units) -> None:
+    known = units.labels != ""
+    found = predictor.predict(units.raw, units.origin)
+    own = np.searchsorted(predictor.classes, units.labels[known])
+    assert found.sets[np.flatnonzero(known), own].mean() > 0.85
+    assert (found.novelty[known] > 1).mean() < 0.2
+    rng = np.random.default_rng(0)
+    strange = {"waveform": rng.normal(size=(50, 50)), "isi": rng.poisson(3, (50, 100)).astype(float)}
+    assert np.median(predictor.predict(strange).novelty) > 2 * np.median(found.novelty)
+
+
+def test_decoding_gives_the_units_back(predictor: Predictor, units: Units) -> None:
+    inputs, present = normalise(units.raw)
+    decoded = predictor.decode(predictor.embed(units.raw, units.origin), units.origin)
+    for i, (name, x) in enumerate(inputs.items()):
+        rows = present[:, i]
+        assert decoded[name].shape == x.shape
+        error = np.square(decoded[name] - x)[rows].mean()
+        assert error < 0.5 * np.square(x[rows] - x[rows].mean(axis=0)).mean(), name
+
+
+def test_members_undo_flatten(predictor: Predictor, units: Units) -> None:
+    latent = predictor.encode(units.raw, units.origin)
+    np.testing.assert_array_equal(predictor.members(predictor.flatten(latent)), latent)
+
+
 def test_a_model_without_labels_says_so(predictor: Predictor, units: Units) -> None:
     arrays = {f"network.{k}": v.numpy() for k, v in predictor.network.state_dict().items()}
-    from dataclasses import asdict
-
-    config = {"shape": asdict(predictor.network.shape), "vocabulary": predictor.vocabulary, "head": None}
+    config = {
+        "shape": asdict(predictor.network.shape),
+        "vocabulary": predictor.vocabulary,
+        "classes": predictor.network_classes,
+        "use_descriptors": True,
+        "head": None,
+    }
     with pytest.raises(ValueError, match="trained without labels"):
         Predictor(config, arrays).predict(units.raw)

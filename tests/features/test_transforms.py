@@ -1,9 +1,10 @@
 """The only normalisation: scale-free, missing stays missing, no unit influences another."""
 
 import numpy as np
+import pytest
 
 from spikeprint.core.types import MODALITIES
-from spikeprint.features.transforms import INPUT_LENGTHS, SCALINGS, normalise
+from spikeprint.features.transforms import INPUT_LENGTHS, SCALINGS, normalise, stretch_rows
 
 RNG = np.random.default_rng(0)
 RAW = {
@@ -33,7 +34,7 @@ def test_the_acg_is_folded_at_its_centre() -> None:
     acg = np.zeros((1, 201))
     acg[0, [97, 103]] = 2, 4  # lags -3 and +3
     folded = normalise({"acg": acg})[0]["acg"][0]
-    assert folded.nonzero()[0].tolist() == [2]
+    assert folded.nonzero()[0].tolist() == [1]
 
 
 def test_nan_rows_flat_waveforms_and_empty_histograms_are_missing() -> None:
@@ -49,3 +50,20 @@ def test_nan_rows_flat_waveforms_and_empty_histograms_are_missing() -> None:
 def test_an_absent_modality_is_missing_for_all() -> None:
     _, present = normalise({"isi": RAW["isi"]})
     assert present.tolist() == [[False, True, False]] * 20
+
+
+def test_stretch_keeps_values_of_the_same_width() -> None:
+    rows = np.random.default_rng(0).normal(size=(3, 50))
+    assert np.array_equal(stretch_rows(rows, 50), rows)
+
+
+@pytest.mark.parametrize("width", [1, 2, 40, 51, 90, 200])
+def test_stretch_equals_interpolation_at_half_pixel_centres(width: int) -> None:
+    rows = np.random.default_rng(width).normal(size=(4, width))
+    position = (np.arange(100) + 0.5) * width / 100 - 0.5
+    expected = [np.interp(position, np.arange(width), row) for row in rows]
+    assert np.allclose(stretch_rows(rows, 100), expected)
+
+
+def test_stretch_keeps_missing_rows_missing() -> None:
+    assert np.isnan(stretch_rows(np.full((1, 40), np.nan), 50)).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spikeprint.core.errors import DataError
-from spikeprint.features.waveform import align_waveforms, stretch_rows
+from spikeprint.features.waveform import align_waveforms
 
 
 def spike_uv(time_ms: np.ndarray) -> np.ndarray:
@@ -138,23 +138,6 @@ def test_no_units() -> None:
 def test_an_unusable_window_or_rate_is_an_error(n_samples: int, fs_hz: float) -> None:
     with pytest.raises(DataError, match="waveforms"):
         align_waveforms(np.zeros((1, n_samples, 1)), fs_hz, 0.5)
-
-
-def test_stretch_keeps_values_of_the_same_width() -> None:
-    rows = np.random.default_rng(0).normal(size=(3, 50))
-    assert np.array_equal(stretch_rows(rows, 50), rows)
-
-
-@pytest.mark.parametrize("width", [1, 2, 40, 51, 90, 200])
-def test_stretch_equals_interpolation_at_half_pixel_centres(width: int) -> None:
-    rows = np.random.default_rng(width).normal(size=(4, width))
-    position = (np.arange(100) + 0.5) * width / 100 - 0.5
-    expected = [np.interp(position, np.arange(width), row) for row in rows]
-    assert np.allclose(stretch_rows(rows, 100), expected)
-
-
-def test_stretch_keeps_missing_rows_missing() -> None:
-    assert np.isnan(stretch_rows(np.full((1, 40), np.nan), 50)).all()
 
 
 def test_an_unrefined_trough_is_a_sample_of_the_source() -> None:

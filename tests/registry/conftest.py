@@ -17,6 +17,7 @@ import yaml
 from spikeprint.core.files import write_arrays, write_csv, write_json
 from spikeprint.core.types import UnitTable
 from spikeprint.cvae.networks import CVAENetwork, NetworkShape
+from spikeprint.features.transforms import INPUT_LENGTHS
 from spikeprint.io.datasets import write_canonical
 from spikeprint.registry.bundle import write_bundle
 from spikeprint.registry.lock import dvc_md5
@@ -97,7 +98,7 @@ def make_project(folder: Path) -> Path:
         "left": {"folder": "data/raw/left", "technology": "neuropixels", "species": "mouse", "format": "csv"},
         "right": {"folder": "data/raw/right", "technology": "tetrode", "species": "rat", "format": "csv"},
     }
-    params["model"] |= {"n_latent": 5, "n_hidden": 16}
+    params["model"] |= {"n_members": 1, "n_latent": 5, "n_hidden": 16, "head": "logistic"}
     params["ablations"] = {name: params["ablations"][name] for name in ("production", "baseline")}
     folder.mkdir(parents=True)
     (folder / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
@@ -129,7 +130,8 @@ def make_arrays(n_units: int, seed: int) -> dict[str, np.ndarray]:
 def make_model(seed: int = 0) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Config and arrays of an untrained model with a random logistic head."""
     shape = NetworkShape(
-        lengths={"waveform": 50, "isi": 100, "acg": 100},
+        lengths=dict(INPUT_LENGTHS),
+        n_members=1,
         n_latent=5,
         n_hidden=16,
         n_condition=2,
@@ -137,8 +139,10 @@ def make_model(seed: int = 0) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         n_classes=len(CLASSES),
         class_in_encoder=False,
         class_in_decoder=True,
+        use_fusion=True,
         use_batch_norm=True,
         dropout=0.1,
+        input_dropout=0.0,
     )
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -146,7 +150,8 @@ def make_model(seed: int = 0) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     head = {"mean": np.zeros(5), "scale": np.ones(5), "weights": rng.normal(size=(5, 3)), "bias": np.zeros(3)}
     arrays |= {f"head.{name}": value for name, value in head.items()}
     vocabulary = {"dataset": ["left", "right"], "technology": ["neuropixels", "tetrode"]}
-    return {"shape": asdict(shape), "vocabulary": vocabulary, "head": {"kind": "logistic", "classes": CLASSES}}, arrays
+    words = {"vocabulary": vocabulary, "classes": CLASSES, "head": {"kind": "logistic", "classes": CLASSES}}
+    return {"shape": asdict(shape), "use_descriptors": False, **words}, arrays
 
 
 def write_results(folder: Path, name: str, seed: int, scores: dict[str, tuple[float, float]] = SCORES) -> None:
@@ -191,7 +196,9 @@ def write_lock(folder: Path) -> None:
     for name, row in params["ablations"].items():
         bundle, embedding = f"models/cvae/{name}", f"data/embeddings/{name}"
         plots = [f"reports/plots/{kind}/{name}.csv" for kind in ("losses", "confusion")]
-        used = {key: params[key] for key in ("seed", "datasets", "model", "evaluate")} | {f"ablations.{name}": row}
+        used = {key: params[key] for key in ("seed", "datasets", "model", "presets", "evaluate")} | {
+            f"ablations.{name}": row
+        }
         stages[f"train@{name}"] = _entry(folder, ["data/canonical"], [bundle, plots[0]], used)
         stages[f"embed@{name}"] = _entry(folder, ["data/canonical", bundle], [embedding])
         stages[f"evaluate@{name}"] = _entry(folder, [embedding], [f"reports/metrics/{name}.json", plots[1]])

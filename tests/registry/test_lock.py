@@ -79,7 +79,7 @@ EDITS = {
     "model.beta": lambda p: p["model"].update(beta=0.9),
     "ablations.production.beta": lambda p: p["ablations"]["production"].update(beta=0.9),
     "ablations.production.description": lambda p: p["ablations"].update(production={}),
-    "evaluate.heads": lambda p: p["evaluate"].update(heads=["logistic"]),
+    "evaluate.heads": lambda p: p["evaluate"].update(heads=["knn"]),
     "datasets.right.technology": lambda p: p["datasets"]["right"].update(technology="neuropixels"),
 }
 

@@ -1,5 +1,6 @@
 """What verbs share that read units from outside: what a path holds, its units, and their features as the pipeline's."""
 
+import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.errors import DataError, SchemaError
-from ..core.types import UNLABELLED, Sorting, SourceTable, UnitTable
+from ..core.types import TECHNOLOGIES, UNLABELLED, Sorting, SourceTable, UnitTable
 
 if TYPE_CHECKING:
     from ..core.config import DatasetParams, FeatureParams, Params
@@ -19,6 +20,29 @@ def find_row(folder: Path, root: Path, params: "Params") -> "tuple[str, DatasetP
     folder = folder.resolve()
     rows = {(root / row.folder).resolve(): (name, row) for name, row in params.datasets.items()}
     return rows.get(folder, (folder.name, None))
+
+
+def make_row(declared: "DatasetParams | None", kind: str, arguments: argparse.Namespace) -> "DatasetParams":
+    """Return the row that units of format ``kind`` have in params.yaml, or would have; the options given win.
+
+    What a row of one's own would say of their origin is left open: it changes no feature.
+
+    Raises
+    ------
+    ConfigError
+        An option out of range.
+    """
+    from ..core.config import make_dataset_params
+
+    options = {
+        "format": kind,
+        "label_column": arguments.label_column,
+        "sampling_frequency_hz": arguments.sampling_frequency,
+        "representation": arguments.representation,
+    }
+    neutral = {"folder": "-", "technology": TECHNOLOGIES[0], "species": "unknown"}
+    given = {key: value for key, value in options.items() if value is not None}
+    return make_dataset_params({**(declared.model_dump() if declared else neutral), **given})
 
 
 def read_raw(path: Path, row: "DatasetParams") -> list[Sorting] | SourceTable:

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, DataError, SchemaError, suggest
 from ..core.files import find_root
-from ..core.types import TECHNOLOGIES, Sorting, SourceTable
-from ._raw import count_unlabelled, find_row, list_labels, read_raw, tell_unlabelled, try_features
+from ..core.types import Sorting, SourceTable
+from ._raw import count_unlabelled, find_row, list_labels, make_row, read_raw, tell_unlabelled, try_features
 from ._units import CARD, check_rate
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ..core.config import DatasetParams
 
 FEW_UNITS = 10
 """Classes with fewer units are not scored in the published protocol."""
@@ -104,7 +102,7 @@ def _check_raw(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: holds traces ({found.format}), whose units are not known yet; spikeprint add takes it"
         )
-    row = _row(declared, found.format, arguments)
+    row = make_row(declared, found.format, arguments)
     raw = read_raw(path, row)
     labels = try_features(raw, path, name, row, params.features).labels
     taken = {"format": found.format, "taken_as_unlabelled": count_unlabelled(list_labels(raw), labels)}
@@ -126,21 +124,6 @@ def _templates(sortings: list[Sorting]) -> "dict[str, np.ndarray]":
     return {
         "template": np.concatenate([s.templates.values.reshape(len(s.labels), -1) for s in sortings if s.templates])
     }
-
-
-def _row(declared: "DatasetParams | None", kind: str, arguments: argparse.Namespace) -> "DatasetParams":
-    """The row of params.yaml that the units have, or would have but for their origin, which changes no feature."""
-    from ..core.config import make_dataset_params
-
-    options = {
-        "format": kind,
-        "label_column": arguments.label_column,
-        "sampling_frequency_hz": arguments.sampling_frequency,
-        "representation": arguments.representation,
-    }
-    neutral = {"folder": "-", "technology": TECHNOLOGIES[0], "species": "unknown"}
-    given = {key: value for key, value in options.items() if value is not None}
-    return make_dataset_params({**(declared.model_dump() if declared else neutral), **given})
 
 
 def _warn(arrays: "dict[str, np.ndarray]") -> list[str]:

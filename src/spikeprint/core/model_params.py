@@ -1,4 +1,4 @@
-"""Parameters of the conditional VAE family, declared once. Enters: a row of ``params.yaml``. Leaves: ``ModelParams``."""
+"""Parameters of the conditional VAE family, declared once. Enters: a row of ``params.yaml``. Leaves: a frozen model."""
 
 from typing import Annotated, Literal
 

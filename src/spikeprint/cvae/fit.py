@@ -12,7 +12,7 @@ from ..core.errors import ModelError
 from ..core.model_params import ModelParams
 from ..core.types import UNLABELLED
 from ..evaluate.heads import fit_head
-from ..training import Curve, Schedule, train_module
+from ..training import Curve, Hardware, Schedule, train_module
 from .assurance import fit_assurance
 from .data import Batches, UnitTensors, encode_words, join_inputs
 from .leaks import refuse_leaks
@@ -179,6 +179,7 @@ def _run_phases(
         (params.finetune_epochs, slow, blind.take(torch.from_numpy(np.flatnonzero(with_labels)))),
         (params.epochs, params, units),
     ]
+    hardware = Hardware(params.device, params.n_devices, params.precision, params.compile)
     curves: list[Curve] = []
     for number, (n_epochs, phase, chosen) in enumerate(phases):
         if n_epochs == 0 or len(chosen) < MIN_UNITS:
@@ -187,7 +188,7 @@ def _run_phases(
         n_steps = n_epochs * len(batches)
         module = CVAE(network, phase, _log_prior(labels, network.shape.n_classes), seed + number, n_steps)
         schedule = Schedule(n_epochs, params.patience, params.checkpoint, math.sqrt(params.n_members))
-        found = train_module(module, batches, Batches(chosen, 4096), schedule, params)
+        found = train_module(module, batches, Batches(chosen, 4096), schedule, hardware)
         first = curves[-1].epoch + 1 if curves else 0
         curves += [replace(point, epoch=first + point.epoch) for point in found]
     return curves

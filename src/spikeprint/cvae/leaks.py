@@ -41,7 +41,7 @@ def refuse_leaks(conditions: Mapping[str, np.ndarray], datasets: np.ndarray, lab
 
 
 def explained_share(words: np.ndarray, labels: np.ndarray) -> float:
-    """Return how much of the smaller of two entropies is shared, minus what shuffled labels share; 0 if one is constant.
+    """Return how much of the smaller of two entropies is shared, less what shuffled labels share; 0 if one is constant.
 
     1 means that one of the two is a function of the other. Shapes: (n,), (n,) str.
 

@@ -1,8 +1,8 @@
 """The networks. Enters: model inputs, a presence mask, condition codes. Leaves: latents, reconstructions, logits.
 
 Several small networks, the members, stand side by side in every weight, so that an ensemble costs one matrix product
-(after TabM, Gorishniy et al. 2024). Torch only: the served model runs a copy of this file. Letters in shapes: E members,
-B units, L values of a modality, H hidden width, D latent size of a member, C classes.
+(after TabM, Gorishniy et al. 2024). Torch only: the served model runs a copy of this file. Letters in shapes: E
+members, B units, L values of a modality, D latent size of a member, C classes.
 """
 
 from collections.abc import Mapping

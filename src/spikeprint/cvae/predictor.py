@@ -145,7 +145,8 @@ class Predictor:
     @staticmethod
     def flatten(latent: np.ndarray) -> np.ndarray:
         """Lay the latents of the members side by side: (E, n, D) -> (n, E * D)."""
-        return np.ascontiguousarray(latent.transpose(1, 0, 2)).reshape(latent.shape[1], -1)
+        n_members, n_units, n_latent = latent.shape
+        return latent.transpose(1, 0, 2).reshape(n_units, n_members * n_latent)
 
     def members(self, embedding: np.ndarray) -> np.ndarray:
         """Undo the laying side by side: (n, n_latent) -> (E, n, D) float32."""

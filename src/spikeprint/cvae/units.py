@@ -10,6 +10,8 @@ from ..features.transforms import INPUT_LENGTHS
 
 ORIGIN = ("dataset", "technology", "species", "representation")
 """What is known of where units come from; keys of a canonical card."""
+REGION_COLUMNS = ("region", "source_region", "source_brain_region")
+"""Columns of the metadata that may tell the brain region of each unit, the first that is there."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Units:
     Attributes
     ----------
     raw : modality -> (n, canonical length); NaN row = missing
-    origin : each of ``ORIGIN`` -> (n,) str
+    origin : each of ``ORIGIN``, and ``region``, -> (n,) str
     labels : (n,) str, ``""`` where unknown or withheld
     """
 
@@ -42,8 +44,17 @@ class Units:
 def stack_units(tables: Mapping[str, UnitTable]) -> Units:
     """Join canonical tables, dataset name -> UnitTable, into one set of units."""
     origin = {key: np.concatenate([np.full(len(t.labels), t.card[key]) for t in tables.values()]) for key in ORIGIN}
+    origin["region"] = np.concatenate([_regions(t) for t in tables.values()])
     raw = {
         name: np.concatenate([np.asarray(getattr(t, name), dtype=np.float64) for t in tables.values()])
         for name in INPUT_LENGTHS
     }
     return Units(raw, origin, np.concatenate([t.labels for t in tables.values()]).astype(str))
+
+
+def _regions(table: UnitTable) -> np.ndarray:
+    """(n_units,) str, ``""`` where the metadata does not tell"""
+    column = next((name for name in REGION_COLUMNS if name in table.metadata), None)
+    if column is None:
+        return np.full(len(table.labels), "")
+    return table.metadata[column].fillna("").to_numpy(dtype=str)

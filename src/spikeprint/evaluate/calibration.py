@@ -76,8 +76,12 @@ def expected_calibration_error(
     codes : (n_units,) int
     balanced : whether every class weighs the same, instead of every unit
     """
-    confidence, hit = probabilities.max(axis=1), probabilities.argmax(axis=1) == codes
     weights = 1 / np.bincount(codes)[codes] if balanced else np.ones(len(codes))
+    return calibration_gap(probabilities.max(axis=1), probabilities.argmax(axis=1) == codes, weights, n_bins)
+
+
+def calibration_gap(confidence: np.ndarray, hit: np.ndarray, weights: np.ndarray, n_bins: int = 15) -> float:
+    """``expected_calibration_error`` of predictions known by their confidence. (n,), (n,) bool, (n,) -> float"""
     bins = np.ceil(confidence * n_bins).astype(int)  # (lower, upper]
     gaps = np.bincount(bins, weights=weights * (confidence - hit))
     return float(np.abs(gaps).sum() / weights.sum())

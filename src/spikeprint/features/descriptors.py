@@ -6,6 +6,7 @@ they know no gain, no recording length and no other unit. NumPy only: the served
 """
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def describe_acg(h: np.ndarray) -> np.ndarray:
     _, length = h.shape
     g = h * h
     g /= np.maximum(g.mean(axis=1, keepdims=True), SMALL)
-    columns = [np.sqrt(g[:, a:b].mean(axis=1)) for a, b in zip(ACG_EDGES[:-1], ACG_EDGES[1:], strict=True)]
+    columns = [np.sqrt(g[:, a:b].mean(axis=1)) for a, b in pairwise(ACG_EDGES)]
     tail = g[:, 3 * length // 5 :].mean(axis=1)
     base = np.where(tail > 0, tail, 1)
     smooth = _smooth(g, (1, 2, 1))

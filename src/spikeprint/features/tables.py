@@ -11,6 +11,7 @@ from .assemble import SCHEMA_VERSION, Units, assemble, waveform_card
 from .evidence import Evidence
 from .representations import HISTOGRAMS, LEGACY, REPRESENTATIONS, check_declared, make_histogram_card
 from .scalars import compute_scalars
+from .transforms import stretch_rows
 from .waveform import (
     CANONICAL_HZ,
     CANONICAL_MS_PER_SAMPLE,
@@ -18,7 +19,6 @@ from .waveform import (
     N_SAMPLES,
     TROUGH_INDEX,
     align_waveforms,
-    stretch_rows,
 )
 
 

@@ -93,34 +93,6 @@ def align_waveforms(
     return AlignedWaveforms(**columns, flags=flags)
 
 
-def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
-    """Resample each row linearly to ``length``, half-pixel centres, edges clamped.
-
-    Output i samples the input at ``(i + 0.5) * n_in / length - 0.5``. The same width leaves the values untouched.
-
-    Parameters
-    ----------
-    rows : (n, any width) float; NaN stays NaN
-    length : int
-
-    Returns
-    -------
-    (n, length) float64
-
-    >>> stretch_rows(np.array([[0.0, 1.0]]), 4).tolist()
-    [[0.0, 0.25, 0.75, 1.0]]
-    """
-    rows = np.asarray(rows, dtype=np.float64)
-    n_in = rows.shape[1]
-    if n_in == length:
-        return rows.copy()
-    position = np.clip((np.arange(length) + 0.5) * n_in / length - 0.5, 0, n_in - 1)
-    left = np.minimum(position.astype(np.int64), max(n_in - 2, 0))
-    right = np.minimum(left + 1, n_in - 1)
-    weight = position - left
-    return rows[:, left] * (1 - weight) + rows[:, right] * weight
-
-
 def _align_block(templates: np.ndarray, fs_hz: float, min_coverage: float, refine_trough: bool) -> AlignedWaveforms:
     """``align_waveforms`` of a few units."""
     n_source = templates.shape[1]

@@ -7,6 +7,7 @@ mlflow, numpy, pandas, torch and what the bundle beside it holds.
 import runpy
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ class UnitModel(PythonModel):
         bundle = Path(context.artifacts["bundle"])
         self.predictor = runpy.run_path(str(bundle / "loader.py"))["load_predictor"](bundle)
         # the very function the predictor calls: what it would treat as missing is what is refused here
-        self.normalise = sys.modules[type(self.predictor).__module__].normalise
+        join_inputs = sys.modules[type(self.predictor).__module__].join_inputs
+        self.normalise = partial(join_inputs, use_descriptors=False)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -79,8 +79,10 @@ class HeadStyle:
 UNLABELLED_STYLE = ClassStyle(FAINT, "full", "-")
 
 HEADS = {
+    "network": HeadStyle("read-out trained with the latent", PALETTE[2], "^"),
     "logistic": HeadStyle("logistic regression", PALETTE[0], "o"),
     "knn": HeadStyle("k nearest neighbours", PALETTE[1], "s"),
+    "mlp": HeadStyle("multilayer perceptron", PALETTE[3], "v"),
     "control": HeadStyle("control: trained on shuffled labels", MUTED, "D"),
 }
 """Read-outs in the order of the report; ``control`` repeats the whole training with shuffled labels."""

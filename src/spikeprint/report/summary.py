@@ -67,8 +67,7 @@ def render_summary(
         "Balanced accuracy, mean ± standard deviation over folds; chance is 1 / number of types.",
         _score_table({row: metrics[row] for row in rows}, registered, params.served_head),
         "![Balanced accuracy of every ablation](figures/ablations.png)",
-        f"Which types are mistaken for which (`{registered}`, {HEADS[params.served_head].title}, test units of all "
-        "folds):",
+        f"Types mistaken for others (`{registered}`, {HEADS[params.served_head].title}, test units of all folds):",
         "![Confusion matrix of every dataset](figures/confusion.png)",
         "## What was trained",
         _ablation_table(params, rows),

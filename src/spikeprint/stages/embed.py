@@ -1,7 +1,7 @@
 """Stage ``embed@ablation``: networks and units -> what every network says of all units, the final model's predictions.
 
-``embeddings.safetensors`` holds for ``final`` and each ``fold_k`` and ``control_k`` the latent means under its name, and
-where the network was trained with a read-out ``<name>.probabilities``, ``<name>.sets`` and ``<name>.novelty``.
+``embeddings.safetensors`` holds for ``final`` and each ``fold_k`` and ``control_k`` the latent means under its name,
+and where it was trained with a read-out ``<name>.probabilities``, ``<name>.sets`` and ``<name>.novelty``.
 """
 
 from typing import Any

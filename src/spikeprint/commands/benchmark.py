@@ -1,0 +1,142 @@
+"""Score the model and classical baselines on labelled units, by the published protocol.
+
+FOLDER holds labelled units in any layout that `spikeprint add` reads. Labels are cleaned by the rules of params.yaml,
+classes of fewer than 10 units dropped, the rest split into stratified folds in file order. Methods are rows of
+`ablations` (NAME, or NAME:HEAD) and lda, logistic, svm, extra_trees, boosting, vote, vote_arithmetic. The protocol and
+the published numbers: docs/benchmark.md.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ConfigError, suggest
+from ..core.files import find_root, write_json
+from ..core.runtime import LOGGER
+from ..core.types import TECHNOLOGIES
+from ._raw import count_unlabelled, find_row, list_labels, make_row, read_raw, tell_unlabelled, try_features
+from ._units import CARD, check_rate
+
+if TYPE_CHECKING:
+    from ..core.config import Params
+    from ..core.types import UnitTable
+
+DEFAULT_METHODS = "production,lda,logistic,svm,extra_trees,boosting,vote"
+PUBLISHED_FOLDS, PUBLISHED_SEED = 5, 42
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="labelled units, in any layout")
+    parser.add_argument("--technology", help=f"one of {', '.join(TECHNOLOGIES)} (default: not told)")
+    parser.add_argument(
+        "--transductive",
+        action="store_true",
+        help="networks train on the features of test units too, without their labels",
+    )
+    parser.add_argument("--folds", type=int, default=PUBLISHED_FOLDS, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--seed", type=int, default=PUBLISHED_SEED, metavar="N", help="of the fold assignment (default: %(default)s)"
+    )
+    parser.add_argument("--methods", default=DEFAULT_METHODS, metavar="A,B", help="default: %(default)s")
+    parser.add_argument("--heads", default="", metavar="A,B", help="read each network out by these heads too")
+    parser.add_argument(
+        "--transfer-to",
+        type=Path,
+        metavar="FOLDER",
+        help="learn from all of each FOLDER and predict this one; classes of both are scored",
+    )
+    parser.add_argument("--label-column", help="column with the cell types (default: the source's own)")
+    parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate, where the files do not say")
+    parser.add_argument("--representation", help="CSV: what the histograms are (default: legacy)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as a JSON list")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, print the table and write the rows."""
+    from ..core.config import Params
+    from ._benchmark import cross_validate, transfer
+    from ._methods import resolve_methods
+
+    _check_options(arguments)
+    root = find_root()
+    params = Params.load(root / "params.yaml")
+    methods = resolve_methods(_split(arguments.methods), _split(arguments.heads), params)
+    if not methods:
+        raise ConfigError("--methods: no method is named; leave the option out for the default ones")
+    wanted = [*arguments.folders, *([arguments.transfer_to] if arguments.transfer_to else [])]
+    for folder in wanted:
+        if not folder.exists():
+            raise ConfigError(f"{folder}: no such file or folder; labelled units are needed")
+    tables = [_read(folder, arguments, root, params) for folder in wanted]
+    rows: list[dict[str, Any]] = []
+    for table in tables[: len(arguments.folders)]:
+        if arguments.transfer_to:
+            rows += transfer(table, tables[-1], methods, params, arguments.transductive)
+        else:
+            rows += cross_validate(table, methods, params, arguments.folds, arguments.seed, arguments.transductive)
+    print(format_rows(rows))
+    if arguments.json:
+        write_json(arguments.json, rows)
+        LOGGER.info("wrote %s: %d rows", arguments.json, len(rows))
+    return 0
+
+
+def format_rows(rows: Sequence[dict[str, Any]]) -> str:
+    """One aligned table of the rows of ``evaluate.protocol.make_row``."""
+    header = ["dataset", "method", "units", "classes", "balanced accuracy", "macro F1", "seconds", "test features"]
+    lines = [header]
+    for row in rows:
+        scores = [_describe_score(row[metric]) for metric in ("balanced_accuracy", "macro_f1")]
+        counts = [str(row["n_units"]), str(len(row["classes"]))]
+        met = "met" if row["transductive"] else "unseen"
+        lines.append([row["dataset"], row["method"], *counts, *scores, f"{row['seconds']:.1f}", met])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _describe_score(score: dict[str, Any]) -> str:
+    return f"{score['mean']:.3f}" + (f" +- {score['sd']:.3f}" if len(score["folds"]) > 1 else "")
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    check_rate(arguments.sampling_frequency)
+    if arguments.technology not in (None, *TECHNOLOGIES):
+        hint = suggest(arguments.technology, TECHNOLOGIES)
+        raise ConfigError(f"--technology '{arguments.technology}'{hint}; known: {', '.join(TECHNOLOGIES)}")
+    if arguments.folds < 2:
+        raise ConfigError(f"--folds {arguments.folds}: at least 2 are needed")
+    if not 0 <= arguments.seed < 2**32:
+        raise ConfigError(f"--seed {arguments.seed}: a number from 0 to 2**32 - 1 is needed")
+    if arguments.transfer_to and arguments.transfer_to.resolve() in {folder.resolve() for folder in arguments.folders}:
+        raise ConfigError(f"--transfer-to {arguments.transfer_to}: is learnt from; another folder is needed")
+
+
+def _split(words: str) -> list[str]:
+    return [word.strip() for word in words.split(",") if word.strip()]
+
+
+def _read(path: Path, arguments: argparse.Namespace, root: Path, params: "Params") -> "UnitTable":
+    """Canonical units of a folder; a dataset of params.yaml brings what its row says, options win."""
+    from ..io.datasets import read_canonical
+    from ..io.sources import identify
+
+    told = {"technology": arguments.technology} if arguments.technology else {}
+    if (path / CARD).is_file():
+        table = read_canonical(path)
+        return replace(table, card={**table.card, **told})
+    name, declared = find_row(path, root, params)
+    found = identify(path, declared.format if declared else "auto")
+    if found.is_recording:
+        raise ConfigError(f"{path}: holds traces ({found.format}), whose units are not known yet")
+    row = make_row(declared, found.format, arguments)
+    raw = read_raw(path, row)
+    table = try_features(raw, path, name, row, params.features)
+    for line in tell_unlabelled(count_unlabelled(list_labels(raw), table.labels)):
+        LOGGER.info("%s: %s", name, line.strip())
+    neutral = {} if declared else {"technology": "", "species": ""}
+    return replace(table, card={**table.card, **neutral, **told})
