@@ -7,12 +7,14 @@ latents, and the mean of what they decode is the answer. What is made up has to 
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from ..core.errors import ModelError, suggest
 from ..evaluate.readout import read_out
 from ..features.transforms import INPUT_LENGTHS, normalise
+from .networks import Standardise
 from .predictor import Predictor
 
 Words = Mapping[str, str | np.ndarray]
@@ -68,7 +70,7 @@ def impute(
     n_units = len(next(iter(inputs.values())))
     kept = {name: x for name, x in inputs.items() if name not in hidden}
     found = np.full((n_units, INPUT_LENGTHS[modality]), np.nan, dtype=np.float32)
-    has_rest = normalise(kept)[1].any(axis=1) if kept else np.zeros(n_units, dtype=bool)
+    has_rest = np.asarray(normalise(kept)[1].any(axis=1)) if kept else np.zeros(n_units, dtype=bool)
     if has_rest.any():
         told = take_words(origin, has_rest)
         embedding = predictor.embed({name: x[has_rest] for name, x in kept.items()}, told)
@@ -201,7 +203,7 @@ def as_canonical(traces: Traces) -> Traces:
 def training_mean(predictor: Predictor) -> Traces:
     """Return the mean trace of all training units, modality -> (L,): the least that imputation has to beat."""
     scales = predictor.network.standardise
-    return {name: scales[name].centre[:length].numpy() for name, length in INPUT_LENGTHS.items()}
+    return {name: cast(Standardise, scales[name]).centre[:length].numpy() for name, length in INPUT_LENGTHS.items()}
 
 
 def take_words(origin: Words | None, rows: np.ndarray) -> dict[str, str | np.ndarray]:

@@ -4,6 +4,7 @@ The same rows draw what ``spikeprint generate`` made: a panel without data is le
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,14 @@ def plot_generative(imputation: Mapping[str, Mapping[str, Mapping[str, Any]]], t
     rows: list[tuple[str, float, Callable[[SubFigure], None]]] = []
     if imputation:
         height = 1.0 + 0.5 * max(len(imputation), 2)
-        rows.append(("How far imputed traces are from the measured", height, lambda f: _draw_errors(f, imputation)))
+        rows.append(
+            ("How far imputed traces are from the measured", height, partial(_draw_errors, imputation=imputation))
+        )
     for panel, (title, height, draw) in PANELS.items():
         mine = traces[traces["panel"] == panel]
         if len(mine):
             names = list(dict.fromkeys(mine["name"]))
-            rows.append((title.format(names[0]), height, lambda f, draw=draw, mine=mine: draw(f, mine)))
+            rows.append((title.format(names[0]), height, partial(draw, traces=mine)))
     with rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, sum(height for _, height, _ in rows) or 1.0), layout="constrained")
         if not rows:
@@ -68,9 +71,9 @@ def plot_generative(imputation: Mapping[str, Mapping[str, Mapping[str, Any]]], t
             return figure
         heights = [height for _, height, _ in rows]
         parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, (title, _, draw) in zip(parts, rows, strict=True):
+        for part, (title, _, fill) in zip(parts, rows, strict=True):
             part.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10.5)
-            draw(part)
+            fill(part)
     return figure
 
 
@@ -134,8 +137,8 @@ def _draw_path(part: SubFigure, traces: pd.DataFrame) -> None:
         _dress(axes, modality, bool(len(mine)))
 
 
-PANELS: dict[str, tuple[str, float, Callable[[SubFigure, pd.DataFrame], None]]] = {
-    "examples": ("Units, from well to badly imputed (5th to 95th percentile of the error)", 3.8, _draw_examples),
+PANELS: dict[str, tuple[str, float, Callable[..., None]]] = {
+    "examples": ("Units as measured, and as judged by their other modalities", 3.8, _draw_examples),
     "swap": ("What units would look like elsewhere: {}", 2.4, _draw_swap),
     "path": ("The way between two cell types: {}", 2.8, _draw_path),
     "samples": ("Units that never were", 3.4, _draw_examples),
