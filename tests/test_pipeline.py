@@ -33,7 +33,7 @@ def with_csv(finished_project: Project, tmp_path_factory: pytest.TempPathFactory
     project = finished_project.copy(tmp_path_factory.mktemp("with_csv") / "project")
     project.run("spikeprint", "add", "mine", folder, "--technology", "tetrode", "--species", "rat")
     ran = project.repro()
-    expected = {"features@mine", "validate@mine", "compare", "report"}
+    expected = {"features@mine", "validate@mine", "compare", "generate", "report"}
     assert expected | stages_of("production") | stages_of("baseline") == ran
     project.commit("mine")
     return project
@@ -50,6 +50,7 @@ def test_one_command_leaves_everything_a_user_was_promised(finished_project: Pro
         "models/cvae/production/weights.safetensors",
         "data/embeddings/baseline/embeddings.safetensors",
         "reports/metrics/production.json",
+        "reports/metrics/generative.json",
         "reports/plots/predictions/production.csv",
         "reports/summary.md",
         "reports/figures/ablations.png",
@@ -77,7 +78,7 @@ def test_a_changed_label_reruns_that_dataset_and_what_depends_on_it(with_csv: Pr
     text[1] = "SOM" if text[1] != "SOM" else "PV"
     labels.write_text("\n".join(text) + "\n")
     ran = project.repro()
-    expected = {"features@mine", "validate@mine", "compare", "report"}
+    expected = {"features@mine", "validate@mine", "compare", "generate", "report"}
     assert ran == expected | stages_of("production") | stages_of("baseline")
 
 

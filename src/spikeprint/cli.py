@@ -17,6 +17,7 @@ VERBS: dict[str, str] = {
     "benchmark": "score the model and classical baselines on a labelled folder by the published protocol",
     "classify": "predict the cell type of every unit at a path",
     "embed": "write the embedding of every unit at a path",
+    "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",
     "export": "write the predictions back into a phy folder, an NWB file or a table",
     "sync": "rebuild the MLflow runs from dvc.lock",
     "register": "make the trained model a version in the registry; staging if it passes the gate",

@@ -1,6 +1,6 @@
 """Made-up tables in the layout the stages write, so that the report is tested before and without the pipeline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,44 @@ def make_points(tables: dict[str, UnitTable]) -> pd.DataFrame:
         frame = {"dataset": name, "unit_id": table.unit_ids, "cell_type": cell_type, "x": xy[:, 0], "y": xy[:, 1]}
         frames.append(pd.DataFrame(frame))
     return pd.concat(frames, ignore_index=True)
+
+
+def make_generative(datasets: Iterable[str]) -> dict:
+    """The content of ``reports/metrics/generative.json``; the last dataset has no ACGs."""
+    score = {"n": 30, "mse": 0.1, "mse_dataset_mean": 0.2, "mse_mean": 0.25, "mse_zero": 1.0, "explained": 0.5}
+    imputation = {name: {modality: score for modality in ("waveform", "isi", "acg")} for name in datasets}
+    for by_modality in list(imputation.values())[-1:]:
+        del by_modality["acg"]
+    swap = {"a -> b": {"isi": {"gain": 0.1, "p": 0.01}, "acg": {"gain": -0.1, "p": 0.9}}}
+    way = {"start": "PV", "end": "SOM", "p_end": [0.0625, 0.5, 0.9375]}
+    samples = {"coverage": 0.6, "two_sample": 0.75, "reconstructions": {"coverage": 0.7}}
+    return {"imputation": imputation, "swap": swap, "interpolation": way, "samples": samples}
+
+
+def make_generated() -> pd.DataFrame:
+    """Traces as stage ``generate`` writes them: two examples, two swaps of which one is drawn, a way, two samples."""
+    rng, parts = np.random.default_rng(0), []
+    shapes = {"waveform": -np.exp(-((np.arange(50) - 20) ** 2) / 8), "isi": np.exp(-np.arange(50) / 20)}
+    shapes["acg"] = 1 - np.exp(-np.arange(50) / 10)
+    wanted = [("examples", name, kind) for name in "01" for kind in ("real", "imputed")]
+    wanted += [("swap", name, kind) for name in ("a → b", "b → a") for kind in ("before", "after", "target")]
+    wanted += [("path", "PV → SOM", f"{step}") for step in range(11)] + [("samples", name, "sampled") for name in "01"]
+    for modality, shape in shapes.items():
+        for panel, name, kind in wanted:
+            value = shape * rng.uniform(0.7, 1.3) + rng.normal(0, 0.02, 50)
+            about = {"panel": panel, "modality": modality, "name": name, "kind": kind}
+            parts.append(pd.DataFrame({**about, "position": np.arange(50), "value": value}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="session")
+def generative_of() -> Callable[[Iterable[str]], dict]:
+    return make_generative
+
+
+@pytest.fixture(scope="session")
+def generated() -> pd.DataFrame:
+    return make_generated()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from spikeprint.io.datasets import write_canonical
 from spikeprint.stages.report import main
 
 ROOT = Path(__file__).resolve().parents[2]
-FIGURES = {"data.png", "losses.png", "ablations.png", "confusion.png", "map.png"}
+FIGURES = {"data.png", "losses.png", "ablations.png", "confusion.png", "map.png", "generative.png"}
 
 
 @pytest.fixture
@@ -27,6 +27,8 @@ def project(
     losses: pd.DataFrame,
     confusion_of: Callable,
     points_of: Callable,
+    generative_of: Callable,
+    generated: pd.DataFrame,
 ) -> Path:
     """A project whose stages before ``report`` have run."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
@@ -44,7 +46,13 @@ def project(
     write_json(reports / "metrics" / "comparison.json", {"n_datasets": len(two_tables), "outside": []})
     for name in params.ablations:
         write_json(reports / "metrics" / f"{name}.json", metrics_of(name, two_tables, 0.7))
-    frames = {"losses": losses, "confusion": confusion_of(two_tables), "map": points_of(two_tables)}
+    write_json(reports / "metrics" / "generative.json", generative_of(two_tables))
+    frames = {
+        "generated": generated,
+        "losses": losses,
+        "confusion": confusion_of(two_tables),
+        "map": points_of(two_tables),
+    }
     for kind, frame in frames.items():
         write_csv(reports / "plots" / kind / f"{registered}.csv", frame)
     return tmp_path

@@ -10,6 +10,7 @@ from spikeprint.report.summary import render_summary
 
 ROOT = Path(__file__).resolve().parents[2]
 ALIKE = {"n_datasets": 2, "outside": []}
+NOTHING_MADE: dict = {"ablation": "production"}
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def make_validation(tables: dict, success: bool = True) -> dict:
 def render(params: Params, two_tables: dict, metrics_of: Callable) -> Callable[..., str]:
     def page(tables: dict = two_tables, level: float = 0.8, with_control: bool = True, success: bool = True) -> str:
         metrics = {name: metrics_of(name, tables, level, with_control) for name in params.ablations}
-        return render_summary(params, tables, make_validation(tables, success), metrics, ALIKE)
+        return render_summary(params, tables, make_validation(tables, success), metrics, ALIKE, NOTHING_MADE)
 
     return page
 
@@ -90,7 +91,7 @@ def test_missed_expectations_are_told(render: Callable) -> None:
 
 def test_a_page_without_scores_says_so(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, NOTHING_MADE)
     assert "No dataset has enough labelled units to be scored." in page
 
 
@@ -103,17 +104,37 @@ def test_tables_are_whole(render: Callable, odd_tables: dict) -> None:
 def test_what_sets_datasets_apart_is_told(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
     apart = {"n_datasets": 2, "outside": [{"dataset": "toy_silicon", "column": "fwhm_ms_ks", "value": 0.75}]}
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics, apart)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, apart, NOTHING_MADE)
     assert "* `toy_silicon`: fwhm_ms_ks 0.75" in page
     assert "(validation/_between/index.html)" in page
 
 
 def test_a_single_dataset_is_compared_with_nothing(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics, {"n_datasets": 1, "outside": []})
+    page = render_summary(
+        params, two_tables, make_validation(two_tables), metrics, {"n_datasets": 1, "outside": []}, NOTHING_MADE
+    )
     assert "_between" not in page
 
 
 def test_the_page_links_to_the_validation_pages(render: Callable) -> None:
     (row,) = rows_of(render(), "**toy_silicon**")
     assert row[9] == "[valid, 1 of 1 expectations](validation/toy_silicon/index.html)"
+
+
+def test_what_is_made_up_is_told(
+    params: Params, two_tables: dict, metrics_of: Callable, generative_of: Callable
+) -> None:
+    metrics = {name: metrics_of(name, two_tables, 0.8) for name in params.ablations}
+    made = generative_of(two_tables)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, made)
+    rows = [row for row in rows_of(page, "**toy_silicon**") if row[1] in ("waveform", "isi", "acg")]
+    assert [row[1] for row in rows] == ["waveform", "isi"]
+    assert rows[0][2:] == ["30", "0.100", "0.200", "0.250", "1.000", "50%"]
+    assert "nearer to those there in 1 of 2 cases (pair of datasets and modality), in 1 by more" in page
+    assert "From PV to SOM the probability of the latter goes from 0.06 to 0.94." in page
+    assert "Samples cover 60% of the real units (reconstructions: 70%)" in page
+
+
+def test_nothing_made_up_is_told(render: Callable) -> None:
+    assert "No dataset has units to be tested on." in render()

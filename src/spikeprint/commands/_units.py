@@ -1,4 +1,4 @@
-"""What ``classify`` and ``embed`` share: their options, units from a folder of any layout, a model, an output."""
+"""What ``classify``, ``embed`` and ``generate`` share: options, units of any layout, a model, an output."""
 
 import argparse
 from dataclasses import dataclass, replace
@@ -41,11 +41,10 @@ class Request:
         return {name: getattr(self.table, name)[self.has_data] for name in MODALITIES}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of both verbs."""
-    parser.add_argument(
-        "path", type=Path, help="units in any layout that `spikeprint add` reads, or canonical features"
-    )
+def add_arguments(parser: argparse.ArgumentParser, needs_path: bool = True) -> None:
+    """Declare the options that the verbs share."""
+    text = "units in any layout that `spikeprint add` reads, or canonical features"
+    parser.add_argument("path", type=Path, nargs=None if needs_path else "?", help=text)
     parser.add_argument(
         "--from", dest="source", metavar="FORMAT", default="auto", help="layout of PATH (default: auto)"
     )
@@ -88,7 +87,7 @@ def load_request(arguments: argparse.Namespace) -> Request:
         hint = suggest(arguments.technology, TECHNOLOGIES)
         raise ConfigError(f"--technology '{arguments.technology}'{hint}; known: {', '.join(TECHNOLOGIES)}")
     table = _read_units(arguments, root, params)
-    predictor = _open_model(arguments.model, root, params)
+    predictor = open_model(arguments.model, root, params)
     origin = {name: str(table.card.get(name, "")) for name in ("dataset", "technology", "species", "representation")}
     for name, known in predictor.vocabulary.items():
         if getattr(arguments, name, None) and origin[name] not in known:
@@ -142,7 +141,8 @@ def _read_units(arguments: argparse.Namespace, root: Path, params: "Params") -> 
     return replace(table, card={**table.card, **neutral, **told})
 
 
-def _open_model(model: str | None, root: Path, params: "Params") -> Any:
+def open_model(model: str | None, root: Path, params: "Params") -> Any:
+    """Return the predictor that ``--model`` names: a bundle, a registered version, a server, or the project's own."""
     from ..registry.bundle import open_bundle
 
     if model and model.startswith(("http://", "https://")):

@@ -156,7 +156,11 @@ class Predictor:
         )
 
     def decode(
-        self, embedding: np.ndarray, origin: Mapping[str, str | np.ndarray] | None = None, cell_type: str = ""
+        self,
+        embedding: np.ndarray,
+        origin: Mapping[str, str | np.ndarray] | None = None,
+        cell_type: str = "",
+        member: np.ndarray | None = None,
     ) -> dict[str, np.ndarray]:
         """Return the traces that latents stand for: the mean over members, in the model's normalised space.
 
@@ -165,6 +169,7 @@ class Predictor:
         embedding : (n, n_latent), e.g. from ``embed``
         origin : words as in ``embed``: swap one to ask what the unit would look like there
         cell_type : class told to the decoder, where it listens to one; empty = absent
+        member : (n,) int64, the member that alone decodes a row; None = the mean over all
 
         Returns
         -------
@@ -178,8 +183,9 @@ class Predictor:
                 told = {name: self.network.for_members(code[rows]) for name, code in codes.items()}
                 decoded = self.network.decode(torch.from_numpy(self.members(embedding[rows])), told)
                 for name, length in INPUT_LENGTHS.items():
-                    x = self.network.standardise[name].invert(decoded[name].mean(dim=0))
-                    found[name].append(x[:, :length].numpy())
+                    x = decoded[name]
+                    x = x.mean(dim=0) if member is None else x[member[rows], torch.arange(x.shape[1])]
+                    found[name].append(self.network.standardise[name].invert(x)[:, :length].numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:

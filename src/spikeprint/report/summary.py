@@ -10,6 +10,7 @@ from ..core.types import MODALITIES, UNLABELLED, UnitTable
 from .style import HEADS
 
 NONE = "–"
+P_CLEAR = 0.05
 HOW_TO_READ = """\
 * **Folds.** Each dataset is cut into {n_folds} stratified folds (seed {split_seed}); cell types with fewer than \
 {min_units} units are not scored. Numbers are mean ± standard deviation over folds.
@@ -38,6 +39,7 @@ def render_summary(
     validation: Mapping[str, Mapping[str, Any]],
     metrics: Mapping[str, Mapping[str, Any]],
     comparison: Mapping[str, Any],
+    generative: Mapping[str, Any],
 ) -> str:
     """Return ``reports/summary.md``: what came in, what was trained, how good it is, how to read it.
 
@@ -48,6 +50,7 @@ def render_summary(
     validation : dataset -> content of ``reports/metrics/validation/<dataset>.json``
     metrics : ablation -> content of ``reports/metrics/<ablation>.json``
     comparison : content of ``reports/metrics/comparison.json``
+    generative : content of ``reports/metrics/generative.json``
     """
     registered, split = params.register_.ablation, params.evaluate
     rows = sorted(metrics, key=lambda name: name != registered)
@@ -72,6 +75,9 @@ def render_summary(
         "![Training and validation loss](figures/losses.png)",
         f"All units in the embedding of `{registered}`, laid out in two dimensions:",
         "![Map of the embedding](figures/map.png)",
+        "## What the model makes up",
+        *_generative(generative),
+        "![Imputed, swapped, interpolated and sampled traces](figures/generative.png)",
         "## How to read it",
         how,
         "## Limits",
@@ -180,6 +186,51 @@ def _score_table(metrics: Mapping[str, Mapping[str, Any]], registered: str, serv
     if not rows:
         return "No dataset has enough labelled units to be scored."
     return _table(["ablation", "read-out", *datasets, "mean"], rows, numeric=range(2, len(datasets) + 3))
+
+
+def _generative(scores: Mapping[str, Any]) -> list[str]:
+    """Imputation as a table, then one sentence each on swaps, the way between two types and samples."""
+    imputed = [(dataset, m, score) for dataset, by in scores.get("imputation", {}).items() for m, score in by.items()]
+    if not imputed:
+        return ["No dataset has units to be tested on."]
+    keys = ("mse", "mse_dataset_mean", "mse_mean", "mse_zero")
+    rows = [
+        [
+            f"**{dataset}**",
+            modality,
+            f"{score['n']:,}",
+            *(f"{score[key]:.3f}" for key in keys),
+            f"{score['explained']:.0%}",
+        ]
+        for dataset, modality, score in imputed
+    ]
+    columns = ["dataset", "modality", "units", "imputed", "mean of its dataset", "mean of all", "zero", "explained"]
+    parts = [
+        "Mean squared error of a modality judged by the others, against mean traces of training units; on units that "
+        "the network never met, in normalised space. *Explained* is the share by which it is below the best of the "
+        "means.",
+        _table(columns, rows, numeric=range(2, len(columns))),
+    ]
+    if swaps := [score for by in scores.get("swap", {}).values() for score in by.values()]:
+        right, clear = sum(score["gain"] > 0 for score in swaps), sum(score["p"] < P_CLEAR for score in swaps)
+        parts.append(
+            f"Units decoded as from another dataset are nearer to those there in {right} of "
+            f"{_count(len(swaps), 'case')} (pair of datasets and modality), in {clear} by more than shuffled origins "
+            "would make them."
+        )
+    if way := scores.get("interpolation"):
+        first, last = way["p_end"][0], way["p_end"][-1]
+        parts.append(
+            f"From {way['start']} to {way['end']} the probability of the latter goes from {first:.2f} to {last:.2f}."
+        )
+    if samples := scores.get("samples"):
+        rebuilt = samples["reconstructions"]["coverage"]
+        parts.append(
+            f"Samples cover {samples['coverage']:.0%} of the real units (reconstructions: {rebuilt:.0%}); a nearest "
+            f"neighbour tells the two kinds apart in {samples['two_sample']:.0%} (50% = it cannot): what is made up is "
+            "smoother than what is measured."
+        )
+    return parts
 
 
 def _ablation_table(params: Params, rows: Sequence[str]) -> str:

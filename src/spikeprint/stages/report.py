@@ -11,6 +11,7 @@ from ..core.files import atomic_folder, find_root, read_json, write_text
 from ..core.runtime import LOGGER, timed
 from ..io.datasets import read_canonical
 from ..report.figures import plot_ablations, plot_confusion, plot_data, plot_losses, plot_map
+from ..report.generative import plot_generative
 from ..report.style import make_styles
 from ..report.summary import render_summary
 from . import run_stage
@@ -28,6 +29,7 @@ def main(argv: list[str]) -> None:
     validation = {name: read_json(reports / "metrics" / "validation" / f"{name}.json") for name in params.datasets}
     metrics: dict[str, Any] = {name: read_json(reports / "metrics" / f"{name}.json") for name in params.ablations}
     comparison = read_json(reports / "metrics" / "comparison.json")
+    generative = read_json(reports / "metrics" / "generative.json")
     styles = make_styles(label for table in tables.values() for label in table.labels)
     with timed("report"):
         figures = {
@@ -36,19 +38,24 @@ def main(argv: list[str]) -> None:
             "ablations": plot_ablations(metrics, registered, head),
             "confusion": plot_confusion(_read_plot(reports, "confusion", registered)),
             "map": plot_map(_read_plot(reports, "map", registered), styles),
+            "generative": plot_generative(
+                generative.get("imputation", {}), _read_plot(reports, "generated", registered)
+            ),
         }
         with atomic_folder(reports / "figures") as folder:
             for name, figure in figures.items():
                 # Without the Software tag the bytes depend on the numbers only, so `dvc diff` shows real changes.
                 figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-        write_text(reports / "summary.md", render_summary(params, tables, validation, metrics, comparison))
+        page = render_summary(params, tables, validation, metrics, comparison, generative)
+        write_text(reports / "summary.md", page)
     LOGGER.info("wrote reports/summary.md")
 
 
 def _read_plot(reports: Path, kind: str, ablation: str) -> pd.DataFrame:
     """Read ``reports/plots/<kind>/<ablation>.csv``; an empty cell of text is ``""``, of numbers NaN."""
     path = reports / "plots" / kind / f"{ablation}.csv"
-    text = {name: str for name in ("dataset", "unit_id", "cell_type", "actual", "predicted", "model")}
+    words = ("dataset", "unit_id", "cell_type", "actual", "predicted", "model", "panel", "modality", "name", "kind")
+    text = dict.fromkeys(words, str)
     try:
         return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"value": [""], "x": [""], "y": [""]})
     except (FileNotFoundError, pd.errors.EmptyDataError):
