@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core.compute import count_workers, map_tasks
 from ..core.config import Params
+from ..core.errors import NotEnoughSpikes
 from ..core.runtime import LOGGER
 from ..core.types import UnitTable
 from ..cvae.units import Units, stack_units
@@ -49,6 +50,45 @@ def transfer(
     both = add_standardised(methods)
     trials = plan_trials(study, units, both, params, transductive)
     return score(study, units.labels, both, run_trials(trials, name), transductive)
+
+
+def leave_class_out(table: UnitTable, method: Method, params: Params, split_seed: int) -> dict[str, Any]:
+    """Return one row: how well units of a class that was left out of training are told from units of known types.
+
+    For each class of the protocol the network learns the other classes on four of five folds. Its novelty of the fifth
+    fold's known units is set against that of all units of the class: area under the ROC curve, 0.5 = chance.
+
+    Raises
+    ------
+    DataError, ModelError
+        Fewer than three classes, or units from which nothing can be learnt.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    units = stack_units({"": table})
+    study = plan_folds(table.card["dataset"], units.labels, find_data(units), 5, split_seed)
+    classes = np.unique(units.labels[study.counts])
+    if len(classes) < 3:
+        raise NotEnoughSpikes(f"{study.name}: {len(classes)} classes; leaving one out needs three")
+    found = {}
+    for name in classes:
+        is_left = (units.labels == name) & study.counts
+        asked = study.asked[0] | is_left
+        one = Study(study.name, {0: study.teaches[0] & ~is_left}, {0: asked}, study.counts)
+        (trial,) = plan_trials(one, units, [method], params, transductive=False)
+        novelty = answer(trial)[method.variant].novelty
+        if novelty is not None:
+            found[str(name)] = float(roc_auc_score(is_left[asked], novelty))
+    auroc = {"mean": float(np.mean(list(found.values()))), "classes": found}
+    counts = {str(name): int((units.labels[study.counts] == name).sum()) for name in classes}
+    return {
+        "dataset": study.name,
+        "method": f"{method.name}:novelty",
+        "n_units": int(study.counts.sum()),
+        "classes": counts,
+        "auroc": auroc,
+        "transductive": False,
+    }
 
 
 def find_data(units: Units) -> np.ndarray:

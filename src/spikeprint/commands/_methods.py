@@ -204,7 +204,7 @@ def _answer_network(trial: Trial) -> dict[str, Answer]:
         predictor = add_head(fitted, trial.known, head, trial.seed).predictor()
         found = predictor.predict(trial.asked.raw, trial.asked.origin)
         spent = trained + time.perf_counter() - started
-        answers[head] = Answer(np.array(predictor.classes), found.probabilities, spent, found.sets)
+        answers[head] = Answer(np.array(predictor.classes), found.probabilities, spent, found.sets, found.novelty)
     return answers
 
 

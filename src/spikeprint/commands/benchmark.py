@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="learn from all of each FOLDER and predict this one; classes of both are scored",
     )
+    parser.add_argument(
+        "--novelty",
+        action="store_true",
+        help="also leave each class out of training and score how well its units are told from known types (AUROC)",
+    )
     parser.add_argument("--label-column", help="column with the cell types (default: the source's own)")
     parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate, where the files do not say")
     parser.add_argument("--representation", help="CSV: what the histograms are (default: legacy)")
@@ -57,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Score, print the table and write the rows."""
     from ..core.config import Params
-    from ._benchmark import cross_validate, transfer
+    from ._benchmark import cross_validate, leave_class_out, transfer
     from ._methods import resolve_methods
 
     _check_options(arguments)
@@ -78,6 +83,18 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             rows += cross_validate(table, methods, params, arguments.folds, arguments.seed, arguments.transductive)
     print(format_rows(rows))
+    if arguments.novelty:
+        found = [
+            leave_class_out(table, method, params, arguments.seed)
+            for table in tables[: len(arguments.folders)]
+            for method in methods
+            if method.solver == "network" and method.variant == "network"
+        ]
+        for row in found:
+            classes = ", ".join(f"{name} {value:.2f}" for name, value in row["auroc"]["classes"].items())
+            mean = row["auroc"]["mean"]
+            print(f"{row['dataset']}  {row['method']}  AUROC of a class never learnt: {mean:.3f} ({classes})")
+        rows += found
     if arguments.json:
         write_json(arguments.json, rows)
         LOGGER.info("wrote %s: %d rows", arguments.json, len(rows))

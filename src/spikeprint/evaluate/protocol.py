@@ -47,12 +47,14 @@ class Answer:
     probabilities : (n_asked, n_classes) float64
     seconds : wall time of fitting and predicting
     sets : (n_asked, n_classes) bool, classes that it cannot rule out; None where it does not say
+    novelty : (n_asked,) float64, how unlike all known types; None likewise
     """
 
     classes: np.ndarray
     probabilities: np.ndarray
     seconds: float
     sets: np.ndarray | None = None
+    novelty: np.ndarray | None = None
 
 
 def plan_folds(name: str, labels: np.ndarray, has_data: np.ndarray, n_folds: int, seed: int) -> Study:

@@ -1,6 +1,6 @@
 """Stage ``evaluate@ablation``: embeddings -> scores per dataset and head, confusion, map, predictions."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ..core.config import Params
 from ..core.files import find_root, read_arrays, read_json, write_csv, write_json
 from ..core.runtime import LOGGER, timed
 from ..core.types import UNLABELLED
+from ..evaluate.clusters import find_clusters, score_clusters
 from ..evaluate.metrics import map_2d
 from ..evaluate.scoring import Answer, fit_each_fold, predict_folds, take_trained
 from ..evaluate.splits import shuffle_labels
@@ -93,7 +94,8 @@ def score(said: Said, units: pd.DataFrame, params: Params, own: str) -> tuple[di
             shuffled = {fold: words[rows] for fold, words in control.items()}
             asked = said.answer(own, "control", shuffled, rows, params.seed)
             entry["control"] = predict_folds(asked, shuffled, *split).scores()
-        scores[name] = entry | _assurance(said, rows, labels[rows], split[0])
+        clusters = {"clusters": score_fold_clusters(said.arrays, rows, labels[rows], split[0])}
+        scores[name] = entry | _assurance(said, rows, labels[rows], split[0]) | clusters
     table = table.assign(**_assured_columns(said, folds))
     return {"datasets": scores, "overall": _overall(scores)}, table.drop(columns=["fold", "teaches"])
 
@@ -112,6 +114,27 @@ def _assurance(said: Said, rows: np.ndarray, labels: np.ndarray, folds: np.ndarr
     return {"sets": dict(zip(("coverage", "size", "called_novel"), means.tolist(), strict=True))}
 
 
+def score_fold_clusters(
+    arrays: Mapping[str, np.ndarray], rows: np.ndarray, labels: np.ndarray, folds: np.ndarray
+) -> dict[str, float]:
+    """Cluster a dataset in the embedding of each fold's network; compare with the labels that network never met.
+
+    Returns
+    -------
+    Means over folds of ``evaluate.clusters.score_clusters``
+    """
+    found = []
+    for fold in range(int(folds.max()) + 1):
+        clusters, test = find_clusters(arrays[f"fold_{fold}"][rows]), folds == fold
+        found.append({**score_clusters(clusters[test], labels[test]), **_whole(clusters)})
+    return {key: float(np.mean([scores[key] for scores in found])) for key in found[0]}
+
+
+def _whole(clusters: np.ndarray) -> dict[str, float]:
+    """Counts of all units, not only of those that are compared."""
+    return score_clusters(clusters, np.full(len(clusters), UNLABELLED))
+
+
 def _assured_columns(said: Said, folds: np.ndarray) -> dict[str, Any]:
     """Columns ``prediction_set`` and ``novelty``: by the network that never met a scored unit, else the final one."""
     if not said.of("final", np.arange(0)):
@@ -127,7 +150,9 @@ def _assured_columns(said: Said, folds: np.ndarray) -> dict[str, Any]:
 
 def _overall(scores: dict[str, Any]) -> dict[str, Any]:
     """Mean over datasets of each head's mean over folds."""
-    heads = {head for entry in scores.values() for head in entry if head not in ("n_units", "classes", "sets")}
+    heads = {
+        head for entry in scores.values() for head in entry if head not in ("n_units", "classes", "sets", "clusters")
+    }
     return {
         head: {
             metric: float(np.mean([entry[head][metric]["mean"] for entry in scores.values()]))
