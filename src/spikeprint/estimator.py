@@ -70,6 +70,7 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
     use_batch_norm: bool | None = None
     dropout: float | None = None
     input_dropout: float | None = None
+    input_share: float | None = None
     reconstruction_weight: float | None = None
     beta: float | None = None
     free_bits: float | None = None

@@ -143,6 +143,7 @@ def make_model(seed: int = 0) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         use_batch_norm=True,
         dropout=0.1,
         input_dropout=0.0,
+        input_share=1.0,
     )
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

@@ -33,6 +33,9 @@ class ModelParams(Section):
     use_batch_norm: bool = Field(description="batch normalisation in the hidden layers, else layer normalisation")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="dropout in the hidden layers")
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="dropout of the encoder's inputs")
+    input_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="share of the inputs that a member's encoder sees, drawn once for each member (random subspaces)"
+    )
     reconstruction_weight: Weight = Field(description="weight of the reconstruction of each modality")
     beta: Weight = Field(description="weight of the KL term")
     free_bits: Weight = Field(description="nats of each latent dimension that the KL term does not punish")

@@ -162,6 +162,7 @@ def make_shape(
         use_batch_norm=params.use_batch_norm,
         dropout=params.dropout,
         input_dropout=params.input_dropout,
+        input_share=params.input_share,
     )
 
 

@@ -59,7 +59,7 @@ class CVAE(pl.LightningModule):
         params, network = self.params, self.network
         truth = {name: network.for_members(x) for name, x in network.prepare(units.inputs, units.present).items()}
         there = network.for_members(units.present)
-        weight = (training != units.held.T).float()
+        weight = torch.ne(units.held.T, training).float()
         seen_codes = {
             name: network.for_members(code) for name, code in (units if training else hide_class(units)).codes.items()
         }

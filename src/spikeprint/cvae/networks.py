@@ -37,6 +37,7 @@ class NetworkShape:
     use_batch_norm: bool
     dropout: float
     input_dropout: float
+    input_share: float
 
 
 class Standardise(nn.Module):
@@ -120,6 +121,23 @@ class Conditions(nn.Module):
         return torch.cat(parts, dim=2) if parts else like.new_zeros(*like.shape[:2], 0)
 
 
+class Subspaces(nn.Module):
+    """Which inputs the encoder of each member sees: a random share, drawn once (random subspaces, Ho 1998).
+
+    Members that see different halves of redundant inputs err differently, which is what an ensemble lives on.
+    """
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        for name, n in shape.lengths.items():
+            drawn = torch.rand(shape.n_members, 1, n) < shape.input_share
+            self.register_buffer(name, drawn.float() if shape.input_share < 1 else torch.ones(shape.n_members, 1, n))
+
+    def forward(self, name: str, x: Tensor) -> Tensor:
+        """(E, B, L) -> (E, B, L), zeros where the member does not look"""
+        return x * self.get_buffer(name)
+
+
 def block(n_in: int, n_out: int, shape: NetworkShape) -> nn.Sequential:
     """Linear, normalisation, GELU, dropout: (E, B, n_in) -> (E, B, n_out)."""
     return nn.Sequential(
@@ -145,6 +163,7 @@ class CVAENetwork(nn.Module):
         told = origin | (cell_type if shape.class_in_decoder else {})
         self.told_decoder = Conditions(told, shape.n_condition, n_members)
         self.input_dropout = nn.Dropout(shape.input_dropout)
+        self.subspaces = Subspaces(shape)
         self.encoders = nn.ModuleDict({name: block(n, width, shape) for name, n in shape.lengths.items()})
         self.missing = nn.ParameterDict({n: nn.Parameter(torch.zeros(n_members, 1, width)) for n in shape.lengths})
         n_joined = width * len(shape.lengths) + self.told_encoder.n_out
@@ -161,7 +180,9 @@ class CVAENetwork(nn.Module):
         """{name: (E, B, L)} prepared, (E, B, n_modalities) bool, {name: (E, B)} -> mean, log-variance (E, B, D)"""
         parts = [
             torch.where(
-                present[:, :, i : i + 1], self.encoders[name](self.input_dropout(inputs[name])), self.missing[name]
+                present[:, :, i : i + 1],
+                self.encoders[name](self.input_dropout(self.subspaces(name, inputs[name]))),
+                self.missing[name],
             )
             for i, name in enumerate(self.shape.lengths)
         ]

@@ -6,7 +6,7 @@ the served model run the same code.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ..evaluate.decision import apply_calibration, novelty_score, prediction_set
 from ..evaluate.readout import read_out
 from ..features.transforms import INPUT_LENGTHS
 from .data import encode_words, join_inputs
-from .networks import CVAENetwork, NetworkShape
+from .networks import CVAENetwork, NetworkShape, Standardise
 
 BATCH = 512
 """Units per forward pass: bounds the memory and keeps the hidden layers of all members in the processor's cache."""
@@ -185,7 +185,7 @@ class Predictor:
                 for name, length in INPUT_LENGTHS.items():
                     x = decoded[name]
                     x = x.mean(dim=0) if member is None else x[member[rows], torch.arange(x.shape[1])]
-                    found[name].append(self.network.standardise[name].invert(x)[:, :length].numpy())
+                    found[name].append(cast(Standardise, self.network.standardise[name]).invert(x)[:, :length].numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:

@@ -12,7 +12,8 @@ import pandas as pd
 from ..core.errors import UnitsError, suggest
 from ..core.model_params import ConditionName
 from ..core.types import MODALITIES, UNLABELLED, UnitTable
-from .waveform import MIN_SOURCE_SAMPLES, stretch_rows
+from .transforms import stretch_rows
+from .waveform import MIN_SOURCE_SAMPLES
 
 COLUMNS = tuple(column for modality in MODALITIES.values() for column in modality.columns)
 """Names of the columns of a matrix of units."""

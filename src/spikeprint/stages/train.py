@@ -19,13 +19,15 @@ from ..cvae.units import Units
 from ..evaluate.splits import shuffle_labels
 from ..registry.bundle import write_bundle
 from . import run_stage
+from ._resume import find_store, forget, train_once
 from ._units import StudyUnits, load_units
 
 
 @dataclass(frozen=True)
 class Task:
-    """One network to train."""
+    """One network to train, and where finished ones wait."""
 
+    store: Path
     name: str
     units: Units
     params: ModelParams
@@ -38,7 +40,8 @@ def main(argv: list[str]) -> None:
     root = find_root()
     params = Params.load(root / "params.yaml")
     _require_validation(root, params)
-    tasks = plan(load_units(root, params), params, params.ablation(name))
+    store = find_store(root, f"train-{name}")
+    tasks = plan(store, load_units(root, params), params, params.ablation(name))
     n_workers = 1 if torch.cuda.is_available() else count_workers()
     fitted: dict[str, FittedCVAE] = {}
     with timed(f"train@{name}: {len(tasks)} networks"):
@@ -48,6 +51,7 @@ def main(argv: list[str]) -> None:
             LOGGER.info("  %-9s %4d units, %3d epochs", task.name, len(task.units), epochs)
     fitted["final"] = add_head(fitted["final"], tasks[0].units, params.ablation(name).head, params.seed)
     _write(root, name, fitted, params.ablation(name))
+    forget(store)
 
 
 def _require_validation(root: Path, params: Params) -> None:
@@ -57,27 +61,27 @@ def _require_validation(root: Path, params: Params) -> None:
             raise DataError(f"data/canonical/{name}: has not passed validation; run dvc repro validate@{name}")
 
 
-def plan(study: StudyUnits, params: Params, model: ModelParams) -> list[Task]:
+def plan(store: Path, study: StudyUnits, params: Params, model: ModelParams) -> list[Task]:
     """List the networks: the final one on all units, one per fold without that fold, the same with shuffled labels.
 
     Only units that passed quality control are trained on.
     """
     units, folds, seed = study.units, study.folds, params.seed
-    tasks = [Task("final", units.take(study.teaches), model, seed)]
+    tasks = [Task(store, "final", units.take(study.teaches), model, seed)]
     shuffles = shuffle_labels(units.labels, units.origin["dataset"], folds, seed)
     for fold, shuffled in enumerate(shuffles):
         kept = study.teaches & (folds != fold)
-        tasks.append(Task(f"fold_{fold}", units.take(kept), model, seed + 1 + fold))
+        tasks.append(Task(store, f"fold_{fold}", units.take(kept), model, seed + 1 + fold))
         if fold < params.evaluate.control_folds:
             control = Units(units.raw, units.origin, shuffled)
-            tasks.append(Task(f"control_{fold}", control.take(kept), model, seed + 1 + fold))
+            tasks.append(Task(store, f"control_{fold}", control.take(kept), model, seed + 1 + fold))
     return tasks
 
 
 def train(task: Task) -> FittedCVAE:
-    """Train one network."""
+    """Train one network, unless a run that was cut short has."""
     torch.set_num_threads(1)
-    return fit_cvae(task.units, task.params, task.seed)
+    return train_once(task.store, task.units, task.params, task.seed, fit_cvae)
 
 
 def _write(root: Path, name: str, fitted: dict[str, FittedCVAE], params: ModelParams) -> None:
