@@ -91,7 +91,12 @@ def fit_cvae(units: Units, params: ModelParams, seed: int, start: FittedCVAE | N
     )
     network = CVAENetwork(make_shape(params, inputs, vocabulary, len(classes)))
     network.fit_scales(tensors.inputs, tensors.present)
-    config = {"shape": asdict(network.shape), "vocabulary": vocabulary, "classes": classes, "head": None}
+    config: dict[str, Any] = {
+        "shape": asdict(network.shape),
+        "vocabulary": vocabulary,
+        "classes": classes,
+        "head": None,
+    }
     config["use_descriptors"] = params.use_descriptors
     if start is not None:
         network.load_state_dict(network.state_dict() | _shared_weights(network, start, config))
