@@ -86,13 +86,16 @@ def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centred = values - np.median(values[:, :N_BASELINE], axis=1, keepdims=True)
+    shift = np.abs(_subtract_baseline(values)).argmax(axis=1)[:, None] - PEAK_INDEX
+    places = np.clip(np.arange(values.shape[1]) + shift, 0, values.shape[1] - 1)  # the edges are held
+    centred = _subtract_baseline(np.take_along_axis(values, places, axis=1))
     peak = np.abs(centred).max(axis=1, keepdims=True, initial=0)
     usable = np.ptp(values, axis=1) > 0
-    shift = np.abs(centred).argmax(axis=1)[:, None] - PEAK_INDEX
-    places = np.clip(np.arange(values.shape[1]) + shift, 0, values.shape[1] - 1)  # the edges are held
-    moved = np.take_along_axis(centred, places, axis=1)
-    return np.divide(moved, peak, out=np.zeros_like(moved), where=peak > 0), usable
+    return np.divide(centred, peak, out=np.zeros_like(centred), where=peak > 0), usable
+
+
+def _subtract_baseline(values: np.ndarray) -> np.ndarray:
+    return values - np.median(values[:, :N_BASELINE], axis=1, keepdims=True)
 
 
 def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
