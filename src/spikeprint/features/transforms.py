@@ -14,9 +14,6 @@ INPUT_LENGTHS: dict[str, int] = {"waveform": 50, "isi": 50, "acg": 50}
 N_BASELINE = 5
 """Samples at the start of a waveform whose median is its baseline (10 % of the window)."""
 
-PEAK_INDEX = 20
-"""Sample of the largest deflection of a normalised waveform."""
-
 BLOCK = 1024
 """Units at a time: the temporaries stay in the processor's cache."""
 
@@ -35,8 +32,7 @@ def normalise(raw: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.
 
     Notes
     -----
-    Waveform: baseline-subtracted, divided by its largest absolute value, shifted so that this stands at sample 20, where
-    alignment puts the trough; files that were not aligned differ in little else. ISI: square root of the histogram, two bins
+    Waveform: baseline-subtracted, divided by its largest absolute value. ISI: square root of the histogram, two bins
     joined, divided by its mean. ACG: both sides averaged, then like the ISI. Counts and probabilities therefore give
     the same input. The square root stabilises the variance of Poisson counts. A flat waveform or an empty histogram
     counts as missing.
@@ -86,16 +82,10 @@ def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shift = np.abs(_subtract_baseline(values)).argmax(axis=1)[:, None] - PEAK_INDEX
-    places = np.clip(np.arange(values.shape[1]) + shift, 0, values.shape[1] - 1)  # the edges are held
-    centred = _subtract_baseline(np.take_along_axis(values, places, axis=1))
+    centred = values - np.median(values[:, :N_BASELINE], axis=1, keepdims=True)
     peak = np.abs(centred).max(axis=1, keepdims=True, initial=0)
     usable = np.ptp(values, axis=1) > 0
     return np.divide(centred, peak, out=np.zeros_like(centred), where=peak > 0), usable
-
-
-def _subtract_baseline(values: np.ndarray) -> np.ndarray:
-    return values - np.median(values[:, :N_BASELINE], axis=1, keepdims=True)
 
 
 def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
