@@ -91,6 +91,18 @@ def test_one_row_per_method_in_the_order_asked_for(
     assert "taken as unlabelled: unlabeled 6" in told.err
 
 
+def test_a_class_that_was_never_learnt_is_told_from_the_others(project: Path, source: Path) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["model"].update(epochs=40, n_members=8)
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    plain, novelty = bench(source, "--methods", "production,lda", "--folds", "2", "--novelty")[::2]
+    assert plain["method"] == "production"
+    assert {"coverage", "set_size", "calibration_error"} <= set(plain)
+    assert novelty["method"] == "production:novelty"
+    assert set(novelty["auroc"]["classes"]) == set(TYPES)
+    assert novelty["auroc"]["mean"] > 0.65
+
+
 def test_quiet_prints_the_table_alone(project: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", str(source), "--methods", "lda", "-q"]) == 0
     told = capsys.readouterr()

@@ -189,6 +189,14 @@ def test_embed_writes_one_column_per_dimension(project, raw_csv, tmp_path, capsy
     assert np.isfinite(found.iloc[:, 1:].to_numpy()).all()
 
 
+@pytest.mark.slow
+def test_embed_adds_a_map_and_clusters(project, raw_csv, tmp_path, capsys):
+    call(capsys, "embed", raw_csv, "--umap", "--clusters", "--out", tmp_path / "e.csv")
+    table = pd.read_csv(tmp_path / "e.csv")
+    assert np.isfinite(table[["umap_x", "umap_y"]]).all().all()
+    assert table["cluster"].ge(-1).all()
+
+
 def test_embed_works_without_a_head(project, raw_csv, capsys):
     path = project / "models" / "cvae" / "production" / "bundle.json"
     card = json.loads(path.read_text())
