@@ -16,6 +16,8 @@ from ..core.errors import NotEnoughSpikes
 from .readout import nearest, read_out
 
 MAX_K = 20
+NARROW = 150
+"""Weights up to which the Hessian of a logistic regression is small."""
 INVERSE_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 HIDDEN_UNITS = 64
 HELD_OUT = 0.1
@@ -74,8 +76,10 @@ def _fit_logistic(embedding: np.ndarray, codes: np.ndarray, seed: int) -> dict[s
 
 def _logistic_arrays(embedding: np.ndarray, codes: np.ndarray, penalty: float) -> dict[str, np.ndarray]:
     mean, scale = _mean_and_scale(embedding)
-    # A handful of latents: Newton steps on the exact Hessian need a tenth of the time of L-BFGS.
-    model = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", max_iter=200)
+    # Few latents: Newton steps on the exact Hessian need a tenth of the time of L-BFGS. Many: the other way round.
+    is_narrow = embedding.shape[1] * (codes.max() + 1) <= NARROW
+    solver = "newton-cholesky" if is_narrow else "lbfgs"
+    model = LogisticRegression(C=penalty, class_weight="balanced", solver=solver, max_iter=200 if is_narrow else 1000)
     model.fit((embedding - mean) / scale, codes)
     weights, bias = _column_per_class(model.coef_.T, model.intercept_)
     return {"mean": mean, "scale": scale, "weights": weights, "bias": bias}
