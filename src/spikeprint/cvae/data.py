@@ -1,6 +1,6 @@
 """Units as tensors. Enters: canonical arrays and words about them. Leaves: batches, clean and corrupted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,7 +56,7 @@ class UnitTensors:
         """Return the same units on ``device``."""
         return self._map(lambda x: x.to(device))
 
-    def _map(self, function) -> "UnitTensors":  # type: ignore[no-untyped-def]
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "UnitTensors":
         return UnitTensors(
             {name: function(x) for name, x in self.inputs.items()},
             function(self.present),
