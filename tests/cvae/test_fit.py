@@ -64,6 +64,13 @@ def test_every_optimiser_and_checkpoint_learns(
     assert balanced_accuracy(known.labels, fitted.predictor().predict(known.raw, known.origin).labels) > 0.7
 
 
+def test_mixed_precision_trains(units: Units, model_params: ModelParams) -> None:
+    used = model_params.model_copy(update={"precision": "bf16-mixed", "epochs": 2, "device": "cpu"})
+    fitted = fit_cvae(units, used, seed=0)
+    assert fitted.arrays["network.mu.weight"].dtype == np.float32
+    assert np.isfinite(fitted.predictor().embed(units.raw)).all()
+
+
 def test_phases_run_one_after_another(units: Units, model_params: ModelParams) -> None:
     used = model_params.model_copy(update={"pretrain_epochs": 3, "finetune_epochs": 2, "epochs": 4})
     curves = fit_cvae(units, used, seed=0).curves

@@ -104,7 +104,9 @@ class CVAE(pl.LightningModule):
             from schedulefree import AdamWScheduleFree
 
             return AdamWScheduleFree(weights, lr=params.learning_rate, weight_decay=params.weight_decay)
-        optimiser = torch.optim.AdamW(weights, params.learning_rate, weight_decay=params.weight_decay, fused=True)
+        # a fused step unscales gradients itself, and mixed precision then cannot clip them
+        fused = params.precision == "32-true"
+        optimiser = torch.optim.AdamW(weights, params.learning_rate, weight_decay=params.weight_decay, fused=fused)
         if params.schedule == "constant":
             return optimiser
         cycle = torch.optim.lr_scheduler.OneCycleLR(
