@@ -168,10 +168,8 @@ def train_module(
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        if hardware.compile:
-            module.compile()
         module.train()  # a phase before this one has left it in evaluation
-        trainer.fit(module, train, validation)
+        trainer.fit(torch.compile(module) if hardware.compile else module, train, validation)
     if not is_last:
         module.network.load_state_dict(watcher.best_weights)
     module.network.to("cpu").eval()

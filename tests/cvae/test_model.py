@@ -1,4 +1,4 @@
-"""The objective: what a member holds back teaches it nothing, what is missing costs nothing, parts mean what they say."""
+"""The objective: held-back units teach nothing, what is missing costs nothing, parts are what they say."""
 
 import numpy as np
 import pytest

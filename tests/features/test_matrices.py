@@ -5,7 +5,7 @@ import pytest
 from spikeprint.core.errors import DataError, UnitsError
 from spikeprint.core.types import UnitTable
 from spikeprint.features.matrices import COLUMNS, read_labels, read_modalities, read_origin, stack_modalities
-from spikeprint.features.waveform import stretch_rows
+from spikeprint.features.transforms import stretch_rows
 
 
 @pytest.fixture
