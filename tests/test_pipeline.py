@@ -130,7 +130,7 @@ def test_a_bad_raw_cell_stops_the_pipeline_where_it_is(with_csv: Project, tmp_pa
 
 
 def test_killed_while_training_then_repro_recovers(project: Project) -> None:
-    project.edit_params(lambda values: values["model"].update(epochs=400, patience=400))
+    project.edit_params(lambda values: values["model"].update(epochs=50_000, patience=50_000))
     with subprocess.Popen(
         ["dvc", "repro"],
         cwd=project.folder,
