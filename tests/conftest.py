@@ -1,5 +1,6 @@
 """What all tests share: a seeded set of units, quiet tools, the way to the shared real data."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -33,6 +34,18 @@ def _own_tracking_store() -> Iterator[None]:
     _forget_tracking_store()
     yield
     _forget_tracking_store()
+
+
+@pytest.fixture(autouse=True)
+def _own_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A verb called in this process sets up logging for it, and for what it starts: no test may leave that behind."""
+    monkeypatch.setenv("SPIKEPRINT_QUIET", "")  # so that it is restored whoever sets it
+    loggers = [logging.getLogger(name) for name in ("spikeprint", "__main__")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

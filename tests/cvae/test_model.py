@@ -128,3 +128,18 @@ def test_the_contrast_is_that_of_its_formula(model_params: ModelParams) -> None:
             same = [j for j in others if LABELS[j] == LABELS[i]]
             total += np.mean([log_sum - z[i] @ z[j] / module.params.contrastive_temperature for j in same]) / N
     assert found == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("n_steps", [*range(1, 25), 1000])
+def test_the_schedule_takes_any_number_of_steps(n_steps: int, model_params: ModelParams) -> None:
+    module = make_module(model_params)
+    module.n_steps = n_steps
+    (optimiser,), ({"scheduler": cycle},) = module.configure_optimizers()
+    rates = []
+    for _ in range(n_steps):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if len(rates) < n_steps:
+            cycle.step()
+    assert np.isfinite(rates).all()
+    assert 0 <= min(rates) <= max(rates) <= model_params.learning_rate * (1 + 1e-9)

@@ -109,8 +109,10 @@ class CVAE(pl.LightningModule):
         optimiser = torch.optim.AdamW(weights, params.learning_rate, weight_decay=params.weight_decay, fused=fused)
         if params.schedule == "constant":
             return optimiser
+        # a tenth of the way up; of very few steps more, for a rise of exactly one step divides by zero
+        rise = min(max(0.1, 1.5 / self.n_steps), 0.9)
         cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, params.learning_rate, total_steps=self.n_steps, pct_start=0.1
+            optimiser, params.learning_rate, total_steps=self.n_steps, pct_start=rise
         )
         return [optimiser], [{"scheduler": cycle, "interval": "step"}]
 
