@@ -134,7 +134,8 @@ def test_the_contrast_is_that_of_its_formula(model_params: ModelParams) -> None:
 def test_the_schedule_takes_any_number_of_steps(n_steps: int, model_params: ModelParams) -> None:
     module = make_module(model_params)
     module.n_steps = n_steps
-    (optimiser,), ({"scheduler": cycle},) = module.configure_optimizers()
+    (optimiser,), (plan,) = module.configure_optimizers()
+    cycle = plan["scheduler"]
     rates = []
     for _ in range(n_steps):
         rates.append(optimiser.param_groups[0]["lr"])
