@@ -8,6 +8,9 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Where `dvc push` puts data by default: outside the work tree, shared by this user's clones
 REMOTE ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/spikeprint/dvc-remote
 
+# Processes of `make test`
+JOBS ?= 2
+
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready-$(TORCH)
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -36,7 +39,7 @@ run: setup  ## data -> features -> models -> report, then MLflow runs and the re
 	@$(BIN)/spikeprint run
 
 test: setup  ## run all tests
-	@started=$$(date +%s); $(BIN)/python -m pytest $(ARGS) && echo "make test: $$(( $$(date +%s) - started )) s"
+	@started=$$(date +%s); $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) && echo "make test: $$(( $$(date +%s) - started )) s"
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

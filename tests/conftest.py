@@ -17,7 +17,7 @@ os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
 from spikeprint.core.config import ModelParams, Params
 from spikeprint.cvae.units import Units
-from support import Project, shrink
+from support import Project, make_once, shrink
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,9 +100,32 @@ def units() -> Units:
 
 
 @pytest.fixture(scope="session")
-def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run of the tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def fresh_project(common: Path) -> Project:
     """A clone of the work tree with small parameters, committed, nothing run."""
-    project = Project(tmp_path_factory.mktemp("fresh") / "project")
+    return make_once(common / "fresh" / "project", _start)
+
+
+@pytest.fixture(scope="session")
+def finished_project(fresh_project: Project, common: Path) -> Project:
+    """The same after ``spikeprint run`` and a commit: outputs, MLflow runs, a registered version. Tests copy it."""
+
+    def finish(folder: Path) -> None:
+        project = fresh_project.copy(folder)
+        project.run("spikeprint", "run")
+        project.commit("first run")
+
+    return make_once(common / "finished" / "project", finish)
+
+
+def _start(folder: Path) -> None:
+    project = Project(folder)
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -114,16 +137,6 @@ def fresh_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "init", "-q", "-b", "main")
     project.run("dvc", "remote", "add", "--local", "--default", "storage", project.folder.parent / "remote")
     project.commit("start")
-    return project
-
-
-@pytest.fixture(scope="session")
-def finished_project(fresh_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The same after ``spikeprint run`` and a commit: outputs, MLflow runs, a registered version. Tests copy it."""
-    project = fresh_project.copy(tmp_path_factory.mktemp("finished") / "project")
-    project.run("spikeprint", "run")
-    project.commit("first run")
-    return project
 
 
 @pytest.fixture

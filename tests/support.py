@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 
 class Project:
@@ -59,6 +60,18 @@ class Project:
         """Return an independent copy: git, DVC's cache, outputs and all."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
+
+
+def make_once(folder: Path, make: Callable[[Path], None]) -> Project:
+    """Let the first process that asks make a project; the others, of the same run of the tests, wait and share it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    done = folder.parent / "made"
+    with FileLock(folder.parent / "lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return Project(folder)
 
 
 def shrink(values: dict) -> None:
