@@ -146,6 +146,23 @@ def test_a_dataset_of_the_project_brings_its_row(project: Path, source: Path) ->
     assert bench(source, "--methods", "lda", "--label-column", "label")[0]["dataset"] == "mine"
 
 
+@pytest.mark.parametrize("leak", [False, True])
+def test_regions_of_a_csv_folder_reach_the_model_unless_they_tell_the_class(
+    leak: bool, project: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["ablations"]["with_region"] = {"conditions": ["region"]}
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    labels = (source / "labels.csv").read_text().splitlines()[1:]
+    layers = {"PV": "L4", "SOM": "L5"}
+    told = [layers.get(label, "L6") if leak else f"L{4 + i % 2}" for i, label in enumerate(labels)]
+    (source / "super_regions.csv").write_text("region\n" + "\n".join(told) + "\n")
+    assert main(["benchmark", str(source), "-q", "--methods", "with_region", "--folds", "2"]) == int(leak)
+    said = capsys.readouterr().err
+    assert ("condition 'region' and the cell type of dataset 'source' determine each other" in said) is leak
+    assert main(["benchmark", str(source), "-q", "--methods", "production", "--folds", "2"]) == 0
+
+
 # What a method gets --------------------------------------------------------------------------------------------------
 
 
