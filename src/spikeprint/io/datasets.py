@@ -91,9 +91,9 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
     label_path, labels = _read_labels(folder, label_column, n_units)
     regions = _read_regions(folder / REGION_FILE, n_units)
     known = _read_metadata(folder / "metadata.csv", n_units)
-    counts |= {} if labels is None else {label_path.name: len(labels)}
-    counts |= {"metadata.csv": len(values) for values in known.values()}
-    counts |= {REGION_FILE: len(values) for values in regions.values()}
+    told = [(label_path.name, labels)] if labels is not None else []
+    told += [("metadata.csv", values) for values in known.values()] + [(REGION_FILE, v) for v in regions.values()]
+    counts |= {name: len(values) for name, values in told}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise DataError(f"{folder}: row counts differ: {listed}; every file needs one row per unit, in the same order")
