@@ -105,6 +105,22 @@ def test_a_class_that_was_never_learnt_is_told_from_the_others(project: Path, so
     assert novelty["auroc"]["mean"] > 0.65
 
 
+def test_the_reference_is_what_its_section_says(project: Path, source: Path) -> None:
+    small = {"base_width": 4, "n_latent": 4, "pretrain_epochs": 1, "finetune_epochs": 0, "epochs": 1, "device": "cpu"}
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["reference"].update(small)
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    params = Params.load(Path("params.yaml"))
+    labels = np.array(TYPES)[np.arange(60) % 3]
+    units = Units({"isi": np.ones((60, 100))}, {"dataset": np.full(60, "d")}, labels)
+    study = plan_folds("d", labels, np.ones(60, dtype=bool), 2, 42)
+    trials = plan_trials(study, units, resolve_methods(["reference"], [], params), params, False)
+    assert [trial.model for trial in trials] == [params.reference] * 2
+    (row,) = bench(source, "--methods", "reference", "--folds", "2")
+    assert row["method"] == "reference"
+    assert len(row["balanced_accuracy"]["folds"]) == 2
+
+
 def test_quiet_prints_the_table_alone(project: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", str(source), "--methods", "lda", "-q"]) == 0
     told = capsys.readouterr()
