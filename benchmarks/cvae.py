@@ -7,8 +7,6 @@ from ../shared/datasets and skipped, with a reason, where they are absent. `--qu
 its numbers mean nothing. `--json OUT` writes the rows. Exit code 1 when a target is missed.
 """
 
-import argparse
-import json
 import operator
 import os
 import statistics
@@ -20,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from _common import ROOT, Peer, Row, Target, make_parser, make_row, measure, report
 
 from spikeprint.commands._benchmark import cross_validate, find_data, run_trials, score, transfer
 from spikeprint.commands._methods import plan_trials, resolve_methods
@@ -30,7 +29,6 @@ from spikeprint.cvae.units import stack_units
 from spikeprint.evaluate.classical import CLASSICAL, VOTES
 from spikeprint.evaluate.protocol import plan_folds
 
-ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "datasets"
 MARGIN = 0.1
 """How far above chance a control may lie: about three standard deviations of a mean of five folds."""
@@ -79,18 +77,11 @@ PUBLISHED = {
 }
 """Dataset -> method -> published balanced accuracy, mean of the same five folds."""
 
-Row = dict[str, object]
 
-
-def row(
-    name: str, value: float, target: float | None, peer: tuple[str, float] | None = None, most: bool = False, **extra
-) -> Row:
-    """One line of the report; ``most``: the value must be at most the target."""
-    holds = target is None or (operator.le if most else operator.ge)(value, target)
-    found = {"name": name, "value": round(value, 4), "unit": "balanced accuracy", "target": target, "holds": holds}
-    word, theirs = peer or (None, None)
-    ratio = round(value / theirs, 2) if theirs else None
-    return found | {"sign": "<=" if most else ">=", "peer": word, "peer_value": theirs, "ratio": ratio} | extra
+def row(name: str, value: float, target: Target | None = None, peer: tuple[str, float] | None = None, **extra) -> Row:
+    """One line of the report; the peer is a word and its balanced accuracy."""
+    beside = Peer(*peer, ratio=value / peer[1]) if peer else None
+    return make_row(name, value, "balanced accuracy", target, beside, **extra)
 
 
 def load(folder: Path, params: Params) -> UnitTable:
@@ -106,10 +97,10 @@ def measure_published(tables: dict[str, UnitTable], params: Params, size: Size) 
         published = PUBLISHED.get(name, {})
         best = max(published.items(), key=operator.itemgetter(1)) if published else None
         for word, value in published.items():
-            yield row(f"{name}: {word}, published", value, None)
+            yield row(f"{name}: {word}, published", value)
         for found in cross_validate(table, methods, params, size.n_folds, size.split_seeds[0], False):
             accuracy, method = found["balanced_accuracy"], found["method"]
-            target = TARGETS.get(name) if method == "production" else None
+            target = Target(TARGETS[name], at_least=True) if method == "production" and name in TARGETS else None
             extra = {"sd": accuracy["sd"], "folds": accuracy["folds"], "macro_f1": found["macro_f1"]["mean"]}
             yield row(f"{name}: {method}", accuracy["mean"], target, best, seconds=found["seconds"], **extra)
 
@@ -175,7 +166,7 @@ def measure_controls(tables: dict[str, UnitTable], params: Params, size: Size) -
                 accuracy, chance = found["balanced_accuracy"], 1 / len(found["classes"])
                 label = f"{name}: {found['method']}, labels {control}"
                 spread = {"sd": accuracy["sd"], "folds": accuracy["folds"]}
-                yield row(label, accuracy["mean"], round(chance + MARGIN, 3), ("chance", chance), most=True, **spread)
+                yield row(label, accuracy["mean"], Target(round(chance + MARGIN, 3)), ("chance", chance), **spread)
 
 
 PARTS = (measure_published, measure_splits, measure_transfer, measure_controls)
@@ -211,22 +202,9 @@ def make_up(params: Params) -> dict[str, UnitTable]:
     return tables
 
 
-def show(found: Row) -> str:
-    """One row for people."""
-    spread = f" +- {found['sd']:.3f}" if "sd" in found else ""
-    verdict = ""
-    if found["target"] is not None:
-        verdict = f"{'holds' if found['holds'] else 'MISSED'} ({found['sign']} {found['target']:g})"
-    against = f"{found['peer']}: {found['peer_value']:.3f}" if found["peer"] else ""
-    return f"{found['name']:<70} {found['value']:.3f}{spread:<10} {verdict:<18} {against}".rstrip()
-
-
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of made-up units")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
+    parser = make_parser(__doc__, PARTS)
     parser.add_argument("--datasets", nargs="*", default=[*TARGETS], choices=[*TARGETS], help="datasets to run on")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -236,15 +214,7 @@ def main() -> int:
         params, size = params.model_copy(update={"model": params.model.model_copy(update=small)}), QUICK
         os.environ["SPIKEPRINT_WORKERS"] = "1"  # starting more would take longer than the work
     tables = make_up(params) if arguments.quick else find_tables(params, arguments.datasets)
-    rows: list[Row] = []
-    for part in PARTS:
-        if not arguments.only or part.__name__ in arguments.only:
-            for found in part(tables, params, size):
-                rows.append(found)
-                print(show(found), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(not all(found["holds"] for found in rows))
+    return report(measure(PARTS, arguments.only, tables, params, size), arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ target is missed.
 """
 
 import argparse
-import json
-import operator
 import statistics
 import subprocess
 import sys
@@ -19,23 +17,24 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from _common import ROOT, Peer, Row, Target, make_parser, make_row, measure, report, seconds
 
 from spikeprint.core.config import ModelParams, Params
+from spikeprint.core.reference_params import ReferenceParams
 from spikeprint.cvae.fit import FittedCVAE, fit_cvae
 from spikeprint.cvae.predictor import Predictor
-from spikeprint.cvae.reference import PHASES, FittedReference, ReferenceParams, fit_reference
+from spikeprint.cvae.reference import FittedReference, fit_reference, make_shape
 from spikeprint.cvae.reference_data import reference_inputs
-from spikeprint.cvae.resnet import ReferenceNetwork, ReferenceShape
+from spikeprint.cvae.resnet import ReferenceNetwork
 from spikeprint.cvae.units import Units
 from spikeprint.features.transforms import normalise
 from spikeprint.registry.bundle import write_bundle
 
-ROOT = Path(__file__).resolve().parents[1]
 CLASSES, SOURCES = ("granule", "MLI", "Golgi", "Purkinje", "mossy"), ("a", "b", "c", "d")
 
 
@@ -56,28 +55,14 @@ class Size:
 QUICK = Size(60, 20, 200, 20, 200, 1, 8, 1)
 
 
-def row(
-    name: str,
-    value: float,
-    unit: str,
-    target: float,
-    peer_value: float,
-    least: bool = False,
-    ratio: float | None = None,
-) -> dict:
-    """One line of the report; ``least``: the value, or the ratio if one is given, must be at least the target."""
-    holds = (operator.ge if least else operator.le)(value if ratio is None else ratio, target)
-    found = {"name": name, "value": round(value, 4), "unit": unit, "target": target, "holds": bool(holds)}
-    if ratio is None:
-        ratio = value / peer_value if least else peer_value / value
-    return found | {"peer": "reference", "peer_value": round(peer_value, 4), "ratio": round(ratio, 2)}
+def published(theirs: float, ratio: float) -> Peer:
+    """The published model beside ours."""
+    return Peer("reference", theirs, ratio)
 
 
-def seconds(call: Callable[[], object]) -> float:
+def cpu_seconds(call: Callable[[], object]) -> float:
     """Processor time of one call, of all threads."""
-    started = time.process_time()
-    call()
-    return time.process_time() - started
+    return seconds(call, time.process_time)
 
 
 def draw_units(n_units: int) -> Units:
@@ -106,8 +91,9 @@ def model_params(n_epochs: int) -> ModelParams:
 
 def reference_params(n_epochs: int, size: Size) -> ReferenceParams:
     """The published pretraining, for exactly so many epochs."""
-    shape = replace(ReferenceShape(), base_width=size.base_width)
-    return ReferenceParams(shape, (replace(PHASES[0], epochs=n_epochs),), patience=n_epochs, device="cpu")
+    epochs = {"pretrain_epochs": n_epochs, "finetune_epochs": 0, "epochs": 0, "patience": n_epochs}
+    section = Params.load(ROOT / "params.yaml").reference
+    return section.model_copy(update={**epochs, "base_width": size.base_width, "device": "cpu"})
 
 
 def fit_ours(size: Size, n_epochs: int = 1) -> FittedCVAE:
@@ -122,11 +108,11 @@ def fit_theirs(size: Size, n_epochs: int = 1) -> FittedReference:
 
 def untrained(size: Size) -> FittedReference:
     """The reference as it starts: as large and as fast as a trained one."""
-    shape = replace(ReferenceShape(), base_width=size.base_width, n_sources=len(SOURCES), n_classes=len(CLASSES))
+    shape = make_shape(reference_params(1, size), len(SOURCES), len(CLASSES))
     return FittedReference(ReferenceNetwork(shape).eval(), SOURCES, CLASSES, {})
 
 
-def measure_size(size: Size) -> list[dict]:
+def measure_size(size: Size) -> list[Row]:
     """Numbers in the network, and the bundle on disk: weights, configuration and code, without folds and head."""
     ours, theirs = fit_ours(size), untrained(size).network
     n_ours = sum(array.size for name, array in ours.arrays.items() if name.startswith("network."))
@@ -136,26 +122,33 @@ def measure_size(size: Size) -> list[dict]:
         write_bundle(folder, ours.config, ours.arrays)
         n_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return [
-        row("parameters, running statistics included", n_ours / 1e6, "million", 0.5, n_theirs / 1e6),
-        row("bundle", n_bytes / 1e6, "MB", 5.0, 4 * n_theirs / 1e6),
+        make_row(
+            "parameters, running statistics included",
+            n_ours / 1e6,
+            "million",
+            Target(0.5),
+            published(n_theirs / 1e6, n_theirs / n_ours),
+        ),
+        make_row("bundle", n_bytes / 1e6, "MB", Target(5.0), published(4 * n_theirs / 1e6, 4 * n_theirs / n_bytes)),
     ]
 
 
-def measure_epoch(size: Size) -> list[dict]:
+def measure_epoch(size: Size) -> list[Row]:
     """One epoch of training and validation."""
     n, scale = size.n_epochs, size.n_units / size.n_reference
 
     def epoch(fit: Callable[[Size, int], object], n_epochs: int) -> float:
-        short = seconds(lambda: fit(size, 1))
-        return (seconds(lambda: fit(size, 1 + n_epochs)) - short) / n_epochs
+        short = cpu_seconds(lambda: fit(size, 1))
+        return (cpu_seconds(lambda: fit(size, 1 + n_epochs)) - short) / n_epochs
 
     pairs = [(epoch(fit_ours, n), scale * epoch(fit_theirs, 1)) for _ in range(size.repeats)]
     own, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-    return [row(f"an epoch of {size.n_units:,} units", own, "s", 25.0, other, least=True, ratio=ratio)]
+    target = Target(25.0, at_least=True, of_ratio=True)
+    return [make_row(f"an epoch of {size.n_units:,} units", own, "s", target, published(other, ratio))]
 
 
-def measure_rates(size: Size) -> list[dict]:
+def measure_rates(size: Size) -> list[Row]:
     """Units embedded from raw modalities, and units preprocessed, in a second."""
     fitted, reference = fit_ours(size), untrained(size)
     predictor, lengths = Predictor(fitted.config, fitted.arrays), reference.network.shape.lengths
@@ -164,7 +157,7 @@ def measure_rates(size: Size) -> list[dict]:
 
     def compare(ours: Callable[[], object], n: int, theirs: Callable[[], object], n_part: int) -> list[float]:
         ours(), theirs()
-        pairs = [(n / seconds(ours), n_part / seconds(theirs)) for _ in range(size.repeats)]
+        pairs = [(n / cpu_seconds(ours), n_part / cpu_seconds(theirs)) for _ in range(size.repeats)]
         own, other = (statistics.median(column) for column in zip(*pairs, strict=True))
         return [own, other, statistics.median(mine / other for mine, other in pairs)]
 
@@ -174,17 +167,19 @@ def measure_rates(size: Size) -> list[dict]:
         lambda: reference.embed(part.raw, part.origin["dataset"]),
         len(part),
     )
-    rows = [row("embedding, preprocessing included", own, "units/s", 50.0, other, least=True, ratio=ratio)]
-    own, other, _ = compare(
+    target = Target(50.0, at_least=True, of_ratio=True)
+    rows = [make_row("embedding, preprocessing included", own, "units/s", target, published(other, ratio))]
+    own, other, ratio = compare(
         lambda: normalise(many.raw), len(many), lambda: reference_inputs(many.raw, lengths), len(many)
     )
-    return [*rows, row("preprocessing", own, "units/s", 100_000.0, other, least=True)]
+    target = Target(100_000.0, at_least=True)
+    return [*rows, make_row("preprocessing", own, "units/s", target, published(other, ratio))]
 
 
-def measure_memory(size: Size) -> list[dict]:
+def measure_memory(size: Size) -> list[Row]:
     """Peak of a process that trains and embeds; the reference's does not depend on the number of its units."""
-    peaks = [_peak(which, size) for which in ("ours", "reference")]
-    return [row("peak memory, training and embedding", peaks[0], "GB", 1.0, peaks[1])]
+    own, other = (_peak(which, size) for which in ("ours", "reference"))
+    return [make_row("peak memory, training and embedding", own, "GB", Target(1.0), published(other, other / own))]
 
 
 def _peak(which: str, size: Size) -> float:
@@ -213,19 +208,9 @@ def work_for_peak(which: str, size: Size) -> float:
 PARTS = (measure_size, measure_epoch, measure_rates, measure_memory)
 
 
-def show(found: dict) -> str:
-    """One row for people."""
-    against = f"reference {found['peer_value']:,.4g} {found['unit']}, {found['ratio']:,.1f} x"
-    measured = f"{found['value']:12,.4g} {found['unit']:<8} {'holds' if found['holds'] else 'MISSED'}"
-    return f"{found['name']:<42} {measured:<30} (target {found['target']:g})  {against}"
-
-
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of small data")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
+    parser = make_parser(__doc__, PARTS)
     parser.add_argument("--peak-of", choices=["ours", "reference"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -234,15 +219,7 @@ def main() -> int:
     if arguments.peak_of:
         print(work_for_peak(arguments.peak_of, size))
         return 0
-    rows: list[dict] = []
-    for part in PARTS:
-        if not arguments.only or part.__name__ in arguments.only:
-            for found in part(size):
-                rows.append(found)
-                print(show(found), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(not all(found["holds"] for found in rows))
+    return report(measure(PARTS, arguments.only, size), arguments.json)
 
 
 if __name__ == "__main__":

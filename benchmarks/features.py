@@ -7,9 +7,7 @@ machine was: two threads on two cores need both of them idle. Exit code 1 when a
 `pip install spikeinterface pynapple`.
 """
 
-import argparse
 import json
-import operator
 import os
 import statistics
 import subprocess
@@ -25,6 +23,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pandas as pd
+from _common import ROOT, Peer, Row, Target, make_parser, make_row, measure, report, seconds
 
 from spikeprint.core.types import UnitTable
 from spikeprint.features.scalars import SCALARS
@@ -32,7 +31,6 @@ from spikeprint.features.trains import compute_isi_acg
 from spikeprint.features.waveform import align_waveforms
 from spikeprint.io.datasets import read_canonical, write_canonical
 
-ROOT = Path(__file__).resolve().parents[1]
 FS_HZ = 30_000.0
 RATE_HZ, BUSY_HZ = 10.0, 50.0
 
@@ -55,19 +53,10 @@ class Size:
 QUICK = Size(6, 400, 2, 300, 5_000, 500, 200, 0.02, 1)
 
 
-def row(name: str, value: float, unit: str, target: float, least: bool = False, peer: dict | None = None) -> dict:
-    """One line of the report; ``least``: the value must be at least the target. A peer's target is for the ratio."""
-    holds = (operator.ge if least else operator.le)(peer["ratio"] if peer else value, target)
-    found = {"name": name, "value": round(value, 4), "unit": unit, "target": target, "holds": bool(holds)}
-    found["load"] = round(os.getloadavg()[0], 2)  # of the last minute: what else ran, besides this
-    return found | (peer or {"peer": None, "peer_value": None, "ratio": None})
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
+def row(name: str, value: float, unit: str, target: float, peer: Peer | None = None) -> Row:
+    """One line of the report: the value at most the target, or with a peer the ratio at least."""
+    load = round(os.getloadavg()[0], 2)  # of the last minute: what else ran, besides this
+    return make_row(name, value, unit, Target(target, at_least=bool(peer), of_ratio=bool(peer)), peer, load=load)
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
@@ -78,15 +67,13 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 def compare(
     name: str, ours: Callable[[], object], theirs: Callable[[], object], peer: str, target: float, size: Size, scale=1.0
-) -> dict:
+) -> Row:
     """One row of interleaved pairs; ``scale``: theirs did one ``scale``-th of the work of ours."""
     ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs) * scale) for _ in range(size.repeats)]
     ratio = statistics.median(other / own for own, other in pairs)
     own, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return row(
-        name, own, "s", target, least=True, peer={"peer": peer, "peer_value": round(other, 4), "ratio": round(ratio, 2)}
-    )
+    return row(name, own, "s", target, Peer(peer, other, ratio))
 
 
 def draw_trains(n_units: int, n_spikes: int, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +95,7 @@ def to_sorting(ticks: np.ndarray, offsets: np.ndarray) -> object:
     return sorting
 
 
-def measure_kernel(size: Size) -> list[dict]:
+def measure_kernel(size: Size) -> list[Row]:
     """Ours alone: time per pair, and what a second thread brings."""
     rows = []
     cases = [
@@ -132,7 +119,7 @@ def measure_kernel(size: Size) -> list[dict]:
     return rows
 
 
-def compare_peers(size: Size) -> list[dict]:
+def compare_peers(size: Size) -> list[Row]:
     """Autocorrelograms by pynapple and spikeinterface, one thread each."""
     import pynapple
     from spikeinterface.postprocessing import compute_auto_correlograms, compute_correlograms
@@ -184,7 +171,7 @@ def compare_peers(size: Size) -> list[dict]:
     return rows
 
 
-def measure_waveforms(size: Size) -> list[dict]:
+def measure_waveforms(size: Size) -> list[Row]:
     """Alignment and resampling of 82 samples at 30 kHz on one channel."""
     time_ms = (np.arange(82) - 30) / 30 - np.random.default_rng(0).uniform(-0.1, 0.1, (size.n_waveforms, 1))
     templates = (-80 * np.exp(-((time_ms / 0.15) ** 2)) + 25 * np.exp(-(((time_ms - 0.5) / 0.3) ** 2)))[:, :, None]
@@ -193,7 +180,7 @@ def measure_waveforms(size: Size) -> list[dict]:
     return [row(f"{size.n_waveforms:,} waveforms aligned and resampled", spent, "s", 1.0)]
 
 
-def measure_canonical(size: Size) -> list[dict]:
+def measure_canonical(size: Size) -> list[Row]:
     """A canonical folder with every column, written and read back."""
     n, rng = size.n_canonical, np.random.default_rng(0)
     half = rng.poisson(20, (n, 100)).astype(np.float64)
@@ -250,7 +237,7 @@ if __name__ == "__main__":
 """Runs in a process of its own: the peak of this one's memory says nothing about the recording."""
 
 
-def measure_streaming(size: Size) -> list[dict]:
+def measure_streaming(size: Size) -> list[Row]:
     """Peak memory while a long recording (one block of 2 s repeated) is filtered and its units measured.
 
     All workers are counted with the peak of the largest, so pages that they share are counted more than once.
@@ -276,33 +263,11 @@ def measure_streaming(size: Size) -> list[dict]:
 PARTS = (measure_kernel, compare_peers, measure_waveforms, measure_canonical, measure_streaming)
 
 
-def show(found: dict) -> str:
-    """One row for people."""
-    against = f"{found['peer']}: {found['peer_value']:.3f} s, ratio {found['ratio']:.1f} x" if found["peer"] else ""
-    sign = ">=" if found["peer"] else "<="
-    verdict = "holds" if found["holds"] else "MISSED"
-    measured = f"{found['value']:9.3f} {found['unit']:<8} {verdict} ({sign} {found['target']:g})"
-    against = f"{against}  load {found['load']}".strip()
-    return f"{found['name']:<72} {measured:<40} {against}"
-
-
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of small data")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__, PARTS).parse_args()
     warnings.simplefilter("ignore")
-    rows: list[dict] = []
-    for part in PARTS:
-        if not arguments.only or part.__name__ in arguments.only:
-            for found in part(QUICK if arguments.quick else Size()):
-                rows.append(found)
-                print(show(found), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(not all(found["holds"] for found in rows))
+    return report(measure(PARTS, arguments.only, QUICK if arguments.quick else Size()), arguments.json)
 
 
 if __name__ == "__main__":

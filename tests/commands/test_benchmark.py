@@ -1,5 +1,6 @@
 """``spikeprint benchmark``: rows and their schema, what cannot leak, odd folders, errors and exit codes."""
 
+import argparse
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import yaml
 from sklearn.model_selection import StratifiedKFold
 
 from spikeprint.cli import main
+from spikeprint.commands import benchmark
 from spikeprint.commands._benchmark import find_data, run_trials
 from spikeprint.commands._methods import answer, plan_trials, resolve_methods
 from spikeprint.core.config import Params
@@ -103,6 +105,22 @@ def test_a_class_that_was_never_learnt_is_told_from_the_others(project: Path, so
     assert novelty["auroc"]["mean"] > 0.65
 
 
+def test_the_reference_is_what_its_section_says(project: Path, source: Path) -> None:
+    small = {"base_width": 4, "n_latent": 4, "pretrain_epochs": 1, "finetune_epochs": 0, "epochs": 1, "device": "cpu"}
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["reference"].update(small)
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    params = Params.load(Path("params.yaml"))
+    labels = np.array(TYPES)[np.arange(60) % 3]
+    units = Units({"isi": np.ones((60, 100))}, {"dataset": np.full(60, "d")}, labels)
+    study = plan_folds("d", labels, np.ones(60, dtype=bool), 2, 42)
+    trials = plan_trials(study, units, resolve_methods(["reference"], [], params), params, False)
+    assert [trial.model for trial in trials] == [params.reference] * 2
+    (row,) = bench(source, "--methods", "reference", "--folds", "2")
+    assert row["method"] == "reference"
+    assert len(row["balanced_accuracy"]["folds"]) == 2
+
+
 def test_quiet_prints_the_table_alone(project: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", str(source), "--methods", "lda", "-q"]) == 0
     told = capsys.readouterr()
@@ -137,6 +155,48 @@ def test_a_transfer_scores_shared_classes(project: Path, source: Path, tmp_path:
     assert rows[0]["balanced_accuracy"]["mean"] > 0.8
 
 
+RATES = {
+    "none": ([], [None, None, None]),
+    "one for all": (["--sampling-frequency", "30000"], [30000, 30000, 30000]),
+    "the target's own": (
+        ["--sampling-frequency", "30000", "--transfer-sampling-frequency", "20000"],
+        [30000, 30000, 20000],
+    ),
+    "the target's alone": (["--transfer-sampling-frequency", "20000"], [None, None, 20000]),
+    "one for each": (
+        ["--sampling-frequency", "30000, 40000", "--transfer-sampling-frequency", "20000"],
+        [30000, 40000, 20000],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RATES)
+def test_each_folder_has_the_rate_that_the_options_give_it(case: str) -> None:
+    options, rates = RATES[case]
+    parser = argparse.ArgumentParser()
+    benchmark.add_arguments(parser)
+    given = benchmark.list_folders(parser.parse_args(["a", "b", "--transfer-to", "c", *options]))
+    assert given == list(zip(map(Path, "abc"), rates, strict=True))
+
+
+def test_a_target_of_another_rate_is_understood_when_its_rate_is_told(project: Path, tmp_path: Path) -> None:
+    """Waveforms tell the types apart, and at twice the rate a narrow spike looks like a wide one."""
+    for seed, (name, rate) in enumerate({"slow": 20, "fast": 40}.items()):
+        folder = write_folder(tmp_path / name, n=90, acg=False, seed=seed)
+        rng, kind = np.random.default_rng(seed), np.arange(90) % 3
+        width = rate / 20 * np.array([1.5, 3.0, 6.0])[kind][:, None]
+        shape = -np.exp(-0.5 * ((np.arange(60) - 24) / width) ** 2) + rng.normal(0, 0.02, (90, 60))
+        np.savetxt(folder / "waveforms.csv", shape, delimiter=",", header=",".join(map(str, range(60))), comments="")
+        (folder / "isi_dist.csv").write_text("\n".join(["0,1,2,3,4", *["1,2,3,2,1"] * 90]) + "\n")
+    words = [tmp_path / "slow", "--transfer-to", tmp_path / "fast", "--methods", "lda"]
+    one_rate, own_rates = (
+        bench(*words, "--sampling-frequency", "20000", *more)[0]["balanced_accuracy"]["mean"]
+        for more in ([], ["--transfer-sampling-frequency", "40000"])
+    )
+    assert one_rate < 0.7
+    assert own_rates > 0.9
+
+
 def test_a_dataset_of_the_project_brings_its_row(project: Path, source: Path) -> None:
     values = yaml.safe_load((project / "params.yaml").read_text())
     row = {"folder": str(source), "technology": "mea", "species": "rat", "format": "csv", "label_column": "none"}
@@ -144,6 +204,23 @@ def test_a_dataset_of_the_project_brings_its_row(project: Path, source: Path) ->
     (project / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
     assert main(["benchmark", str(source), "--methods", "lda"]) == 1
     assert bench(source, "--methods", "lda", "--label-column", "label")[0]["dataset"] == "mine"
+
+
+@pytest.mark.parametrize("leak", [False, True])
+def test_regions_of_a_csv_folder_reach_the_model_unless_they_tell_the_class(
+    leak: bool, project: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = yaml.safe_load(Path("params.yaml").read_text())
+    values["ablations"]["with_region"] = {"conditions": ["region"]}
+    Path("params.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+    labels = (source / "labels.csv").read_text().splitlines()[1:]
+    layers = {"PV": "L4", "SOM": "L5"}
+    told = [layers.get(label, "L6") if leak else f"L{4 + i % 2}" for i, label in enumerate(labels)]
+    (source / "super_regions.csv").write_text("region\n" + "\n".join(told) + "\n")
+    assert main(["benchmark", str(source), "-q", "--methods", "with_region", "--folds", "2"]) == int(leak)
+    said = capsys.readouterr().err
+    assert ("condition 'region' and the cell type of dataset 'source' determine each other" in said) is leak
+    assert main(["benchmark", str(source), "-q", "--methods", "production", "--folds", "2"]) == 0
 
 
 # What a method gets --------------------------------------------------------------------------------------------------
@@ -229,6 +306,13 @@ USAGE = {
     "a negative seed": (["--seed", "-1"], "--seed -1"),
     "a technology": (["--technology", "neuropixel"], "did you mean 'neuropixels'"),
     "a rate in kHz": (["--sampling-frequency", "30"], "Hz, not kHz"),
+    "a rate that is no number": (["--sampling-frequency", "30000;20000"], "'30000;20000': not a number"),
+    "rates for other folders": (["--sampling-frequency", "30000,20000"], "2 rates for 1 folders; give one for all"),
+    "a target's rate in kHz": (
+        ["--transfer-sampling-frequency", "30"],
+        "--transfer-sampling-frequency 30: a rate from",
+    ),
+    "a rate of no target": (["--transfer-sampling-frequency", "30000"], "--transfer-to, which is not given"),
     "a missing target": (["--transfer-to", "nowhere"], "nowhere: no such"),
 }
 
@@ -243,6 +327,14 @@ def test_wrong_usage_is_one_line_and_code_2(
     assert len(said.splitlines()) == 1
     assert said.startswith("error: ")
     assert message in said
+
+
+def test_folders_of_their_own_rates_need_the_target_s_too(
+    project: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [source, source, "--sampling-frequency", "30000,20000", "--transfer-to", project]
+    assert main(["benchmark", *map(str, words)]) == 2
+    assert "--transfer-sampling-frequency: is needed" in capsys.readouterr().err
 
 
 def test_a_missing_folder_and_a_transfer_to_itself_are_wrong_usage(

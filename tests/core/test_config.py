@@ -119,6 +119,8 @@ BAD = {
         0,
         "head 'network' needs classification_weight above 0",
     ),
+    "a reference without a modality": (("reference", "modalities"), [], "reference.modalities = []: list should have"),
+    "a reference too wide": (("reference", "base_width"), 640, "reference.base_width = 640"),
     "unknown preset": (("ablations", "production", "preset"), "basline", "under presets; did you mean 'baseline'?"),
 }
 

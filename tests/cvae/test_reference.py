@@ -1,28 +1,32 @@
 """Training of the reference: it learns in three phases, repeats for a seed, never sees what is withheld."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from spikeprint.core.config import Params
 from spikeprint.core.errors import ModelError
-from spikeprint.cvae.reference import PHASES, FittedReference, ReferenceModule, ReferenceParams, fit_reference
+from spikeprint.cvae.reference import FittedReference, ReferenceModule, fit_reference, list_phases, make_shape
 from spikeprint.cvae.resnet import ReferenceNetwork, ReferenceShape, published_lengths
 from spikeprint.cvae.units import Units
 
-TOY = ReferenceParams(
-    shape=ReferenceShape(lengths={"waveform": 50, "isi": 100}, base_width=8, n_latent=6),
-    phases=tuple(replace(phase, epochs=n) for phase, n in zip(PHASES, (2, 1, 1), strict=True)),
-    batch_size=32,
-    device="cpu",
+PUBLISHED = Params.load(Path(__file__).resolve().parents[2] / "params.yaml").reference
+TOY = PUBLISHED.model_copy(
+    update={
+        "modalities": ["waveform", "isi"],
+        "base_width": 8,
+        "n_latent": 6,
+        "pretrain_epochs": 2,
+        "finetune_epochs": 1,
+        "epochs": 1,
+        "batch_size": 32,
+        "device": "cpu",
+    }
 )
-BRIEF = replace(
-    TOY,
-    shape=replace(TOY.shape, lengths={"isi": 100}),
-    phases=tuple(replace(phase, epochs=1) for phase in PHASES),
-    batch_size=64,
-)
+BRIEF = TOY.model_copy(update={"modalities": ["isi"], "pretrain_epochs": 1, "batch_size": 64})
 """One modality, one step a phase."""
 
 
@@ -38,6 +42,26 @@ def brief(few: Units) -> FittedReference:
 
 def embed(fitted: FittedReference, units: Units) -> np.ndarray:
     return fitted.embed(units.raw, units.origin["dataset"])
+
+
+def test_the_shipped_section_is_the_published_model() -> None:
+    shape = make_shape(PUBLISHED, n_sources=4, n_classes=5)
+    assert shape == ReferenceShape()
+    with torch.device("meta"):
+        network = ReferenceNetwork(shape)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 24_327_332
+    phases = list_phases(PUBLISHED)
+    assert [(p.name, p.epochs, p.learning_rate, p.labelled_only, p.tells_class, p.augments) for p in phases] == [
+        ("pretrain", 100, 1e-3, False, False, True),
+        ("finetune", 20, 1e-4, True, False, True),
+        ("supervised", 10, 1e-4, True, True, False),
+    ]
+
+
+def test_phases_and_modalities_can_be_left_out() -> None:
+    few = PUBLISHED.model_copy(update={"pretrain_epochs": 0, "augmentation": "heavy", "modalities": ["acg", "isi"]})
+    assert [(phase.name, phase.augments) for phase in list_phases(few)] == [("finetune", True), ("supervised", True)]
+    assert make_shape(few, 1, 2).lengths == {"isi": 100, "acg": 100}
 
 
 def test_the_loss_falls_through_the_phases(units: Units) -> None:
@@ -81,11 +105,9 @@ def test_units_to_be_classified_enter_only_if_given_and_without_labels(
 
 def test_batch_normalisation_learns_in_every_phase(few: Units) -> None:
     """A phase ends in evaluation mode, from which the next has to be woken."""
-    pretrain, finetune, _ = BRIEF.phases
-    frozen = replace(BRIEF, phases=(pretrain, replace(finetune, learning_rate=0.0)))
-    before, after = (
-        fit_reference(few, p, seed=0).network.encoders["isi"][1] for p in (replace(BRIEF, phases=(pretrain,)), frozen)
-    )
+    first = BRIEF.model_copy(update={"finetune_epochs": 0, "epochs": 0})
+    frozen = BRIEF.model_copy(update={"epochs": 0, "finetune_learning_rate": 0.0})
+    before, after = (fit_reference(few, params, seed=0).network.encoders["isi"][1] for params in (first, frozen))
     assert torch.equal(before.weight, after.weight)
     assert int(after.num_batches_tracked) == 2 * int(before.num_batches_tracked)
 

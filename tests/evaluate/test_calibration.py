@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.metrics import brier_score_loss
 
-from spikeprint.evaluate.calibration import brier_score, expected_calibration_error, fit_calibration
+from spikeprint.evaluate.calibration import expected_calibration_error, fit_calibration, squared_distance
 from spikeprint.evaluate.decision import apply_calibration
 
 
@@ -26,7 +26,8 @@ def test_a_known_distortion_is_undone() -> None:
     np.testing.assert_allclose(found.bias, [-0.4, 0, 0.4], atol=0.1)
     again = apply_calibration(distorted, found.scale, found.bias)
     assert expected_calibration_error(again, codes) < 0.03 < expected_calibration_error(distorted, codes)
-    assert brier_score(again, codes) < brier_score(distorted, codes)
+    truth = np.eye(3, dtype=bool)[codes]
+    assert squared_distance(again, truth).mean() < squared_distance(distorted, truth).mean()
 
 
 def test_the_optimum_is_that_of_a_search_without_gradients() -> None:
@@ -89,8 +90,13 @@ def test_calibration_error_by_hand() -> None:
     assert balanced == pytest.approx(0.1 / 6 + 0.65 / 2 - 0.35 / 6)
 
 
-def test_brier_score_equals_scikit_learns() -> None:
+def test_the_mean_squared_distance_is_scikit_learns_brier_score() -> None:
     probabilities, codes = truthful(50, 5)
-    assert brier_score(probabilities, codes) == pytest.approx(
-        brier_score_loss(codes, probabilities, scale_by_half=False)
-    )
+    found = squared_distance(probabilities, np.eye(3, dtype=bool)[codes]).mean()
+    assert found == pytest.approx(brier_score_loss(codes, probabilities, scale_by_half=False))
+
+
+def test_a_class_that_the_head_does_not_know_is_as_far_as_its_certainty_of_none() -> None:
+    """As if there were one more column, for that class, with probability 0."""
+    probabilities, truth = np.array([[0.7, 0.3], [1.0, 0.0]]), np.zeros((2, 2), dtype=bool)
+    np.testing.assert_allclose(squared_distance(probabilities, truth), [0.49 + 0.09 + 1, 2.0])

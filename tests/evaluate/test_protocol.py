@@ -51,6 +51,13 @@ def test_a_row_scores_each_fold_and_sums_the_time() -> None:
     assert row["balanced_accuracy"]["mean"] == pytest.approx(np.mean(accuracies))
     assert row["balanced_accuracy"]["sd"] == pytest.approx(np.std(accuracies, ddof=1))
     assert np.allclose(row["macro_f1"]["folds"], f1s)
+    by_class = [
+        np.concatenate(
+            [2 * (1 - answers[k].probabilities[LABELS[asked] == name, i]) ** 2 for k, asked in study.asked.items()]
+        )
+        for i, name in enumerate(CLASSES)
+    ]
+    assert row["brier_score"] == pytest.approx(np.mean([distances.mean() for distances in by_class]))
     assert {key: row[key] for key in ("dataset", "method", "n_units", "classes", "seconds", "transductive")} == {
         "dataset": "x",
         "method": "coin",

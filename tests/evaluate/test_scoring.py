@@ -64,3 +64,4 @@ def test_a_trained_read_out_answers_among_the_datasets_own_classes() -> None:
     assert found.scores()["balanced_accuracy"]["mean"] == 1.0
     np.testing.assert_allclose(found.confidence, 0.3 / 0.5)
     assert found.scores()["calibration_error"] == pytest.approx(0.4)
+    assert found.scores()["brier_score"] == pytest.approx(0.4**2 + 2 * 0.2**2)

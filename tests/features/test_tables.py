@@ -1,11 +1,14 @@
 """CSV folders of any width become canonical tables."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from spikeprint.core.config import FeatureParams
 from spikeprint.core.errors import DataError
 from spikeprint.core.types import SourceTable, UnitTable
+from spikeprint.cvae.units import stack_units
 from spikeprint.features.tables import build_from_table
 
 PARAMS = FeatureParams(
@@ -41,6 +44,13 @@ def test_canonical_widths_keep_their_values() -> None:
     assert np.array_equal(built.waveform, waveform.astype(np.float32))
     assert np.array_equal(built.isi, isi)
     assert np.array_equal(built.acg, acg)
+
+
+def test_further_columns_of_the_source_are_kept() -> None:
+    source = replace(make_source(["PV", "SOM"], waveform=NOISE), extra={"region": np.array(["V1", ""])})
+    built = build_from_table(source, PARAMS, None, {**ORIGIN, "representation": "legacy"})
+    assert built.metadata["source_region"].tolist() == ["V1", ""]
+    assert stack_units({"d": built}).origin["region"].tolist() == ["V1", ""]
 
 
 def test_an_absent_modality_is_missing_everywhere() -> None:

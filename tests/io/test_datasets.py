@@ -10,7 +10,13 @@ import pytest
 from spikeprint.core.errors import ConfigError, DataError, SpikeprintError
 from spikeprint.core.types import MODALITIES, UnitTable
 from spikeprint.io.csvs import write_numbers
-from spikeprint.io.datasets import read_canonical, read_canonical_frames, read_source_table, write_canonical
+from spikeprint.io.datasets import (
+    find_csv,
+    read_canonical,
+    read_canonical_frames,
+    read_source_table,
+    write_canonical,
+)
 
 REAL = {
     "lakunina_mouse_a1": (285, {"waveform": 40, "isi": 51}, {"EXC", "PV", "SOM"}),
@@ -99,6 +105,32 @@ def test_empty_labels_are_unlabelled_units(source: Path) -> None:
     assert read_source_table(source).labels.tolist() == ["PV", "", ""]
 
 
+REGIONS = {
+    "one column": ({"super_regions.csv": "region\nCortex\n\nb'Midbrain'\n"}, ["Cortex", "", "Midbrain"]),
+    "behind an index": ({"super_regions.csv": ",x\n0,Cortex\n1,NA\n2,Midbrain\n"}, ["Cortex", "", "Midbrain"]),
+    "numbers": ({"super_regions.csv": "region\n1\n2\n\n"}, ["1", "2", ""]),
+    "metadata": ({"metadata.csv": "region,depth\nV1,1\n,2\nCA1,3\n"}, ["V1", "", "CA1"]),
+    "both": ({"metadata.csv": "region\nV1\nV1\nCA1\n", "super_regions.csv": "r\na\nb\nb\n"}, ["a", "b", "b"]),
+}
+
+
+@pytest.mark.parametrize("case", REGIONS)
+def test_regions_come_from_their_file_or_the_metadata(source: Path, case: str) -> None:
+    files, expected = REGIONS[case]
+    for name, text in files.items():
+        (source / name).write_text(text)
+    table = read_source_table(source)
+    assert table.extra["region"].tolist() == expected
+    assert table.unit_ids.tolist() == ["0", "1", "2"]
+    assert set(files) <= {path.name for path in find_csv(source)}
+
+
+def test_without_regions_there_is_no_such_column(source: Path) -> None:
+    (source / "metadata.csv").write_text("unit_id\nu1\nu2\nu3\n")
+    (source / "area.csv").write_text("area\nof other units\n")
+    assert read_source_table(source).extra == {}
+
+
 @pytest.mark.parametrize("row", [",,,,", "nan,NaN,NA,null,None"])
 def test_an_empty_row_is_a_missing_modality(source: Path, row: str) -> None:
     (source / "waveforms.csv").write_text(f"0,1,2,3,4\n0,-1,-5,1,2\n{row}\n0.5,-3,-7,1,1\n")
@@ -140,6 +172,9 @@ BAD = {
     "labels only index": ("labels.csv", '""\n0\n1\n2\n', "labels.csv: empty or no header"),
     "label row ragged": ("labels.csv", "a,b\n1,PV\n1\n1,PV\n", "labels.csv: row 2: 1 cells, the header has 2"),
     "repeated ids": ("metadata.csv", "unit_id\nu1\nu2\nu1\n", "metadata.csv: row 3, column unit_id: 'u1'"),
+    "fewer regions": ("super_regions.csv", "region\nV1\nV1\n", "row counts differ: .*, super_regions.csv 2; every"),
+    "more regions": ("metadata.csv", "region\nV1\nV1\nV1\nV1\n", "row counts differ: .*, metadata.csv 4; every"),
+    "regions ragged": ("super_regions.csv", "a,b\n1,V1\n1\n1,V1\n", "super_regions.csv: row 2: 1 cells, .* has 2"),
     "missing id": ("metadata.csv", "x,neuron_id\n1,u1\n1,\n1,u3\n", "metadata.csv: row 2, column neuron_id: ''"),
 }
 
@@ -220,6 +255,7 @@ def make_table(n: int = 40) -> UnitTable:
             "unit_id": [f"0{i}" for i in range(n)],
             "n_spikes": rng.poisson(1e6, n),
             "firing_rate_hz": np.where(np.arange(n) == 2, np.nan, rng.random(n)),
+            "source_region": np.array(["1", "2", ""])[np.arange(n) % 3],
             "flags": [""] * n,
             "passes_qc": np.arange(n) % 2 == 0,
             "qc_reason": np.where(np.arange(n) % 2 == 0, "", "few_spikes;low_presence"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.config import ModelParams, Params
 from ..core.errors import ConfigError, suggest
+from ..core.reference_params import ReferenceParams
 from ..core.types import UNLABELLED
 from ..cvae.units import Units
 from ..evaluate.protocol import Answer, Study
@@ -45,7 +46,7 @@ class Trial:
     solver, variants : who answers, and which of its variants are wanted
     known : units to learn from; label ``""`` = met without its label
     asked : units to predict, without labels
-    model : row of ``ablations``, None for other solvers
+    model : row of ``ablations``, or section ``reference``; None where nothing is configured
     """
 
     solver: str
@@ -54,12 +55,12 @@ class Trial:
     fold: int
     known: Units
     asked: Units
-    model: ModelParams | None
+    model: ModelParams | ReferenceParams | None
     seed: int
 
 
 STANDALONE: dict[str, Method] = {"reference": Method("reference", "reference", "", "knn")}
-"""Methods of a solver of their own, neither rows of params.yaml nor classical."""
+"""Methods of a solver of their own: neither rows of params.yaml, which may have a section on them, nor classical."""
 
 
 def resolve_methods(names: Sequence[str], heads: Sequence[str], params: Params) -> list[Method]:
@@ -132,11 +133,19 @@ def plan_trials(
         withheld = Units(units.raw, units.origin, taught)
         known, question = withheld.take(~asked | transductive), withheld.take(asked)
         for (solver, row), wanted in variants.items():
-            model = params.ablation(row) if row else None
+            model = MODELS[solver](params, row)
             seed = params.seed + 1 + fold
             trials.append(Trial(solver, row, tuple(dict.fromkeys(wanted)), fold, known, question, model, seed))
     # Networks take longest: started first, they leave no worker idle at the end.
     return sorted(trials, key=lambda trial: trial.model is None)
+
+
+MODELS: dict[str, Callable[[Params, str], ModelParams | ReferenceParams | None]] = {
+    "network": lambda params, row: params.ablation(row),
+    "reference": lambda params, _: params.reference,
+    "classical": lambda params, _: None,
+}
+"""Who answers -> what params.yaml says of it."""
 
 
 def answer(trial: Trial) -> dict[str, Answer]:
@@ -212,13 +221,13 @@ def _answer_reference(trial: Trial) -> dict[str, Answer]:
     """The published model, embedding read out by k nearest neighbours as published."""
     import torch
 
-    from ..cvae.reference import ReferenceParams, fit_reference
+    from ..cvae.reference import fit_reference
     from ..evaluate.heads import fit_head
     from ..evaluate.readout import read_out
 
     torch.set_num_threads(1)
     started = time.perf_counter()
-    fitted = fit_reference(trial.known, ReferenceParams(), trial.seed)
+    fitted = fit_reference(trial.known, cast(ReferenceParams, trial.model), trial.seed)
     teachers = trial.known.take(trial.known.labels != UNLABELLED)
     classes, codes = np.unique(teachers.labels, return_inverse=True)
     reference = fitted.embed(teachers.raw, teachers.origin["dataset"])

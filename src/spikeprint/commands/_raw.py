@@ -22,7 +22,9 @@ def find_row(folder: Path, root: Path, params: "Params") -> "tuple[str, DatasetP
     return rows.get(folder, (folder.name, None))
 
 
-def make_row(declared: "DatasetParams | None", kind: str, arguments: argparse.Namespace) -> "DatasetParams":
+def make_row(
+    declared: "DatasetParams | None", kind: str, arguments: argparse.Namespace, rate_hz: float | None
+) -> "DatasetParams":
     """Return the row that units of format ``kind`` have in params.yaml, or would have; the options given win.
 
     What a row of one's own would say of their origin is left open: it changes no feature.
@@ -37,7 +39,7 @@ def make_row(declared: "DatasetParams | None", kind: str, arguments: argparse.Na
     options = {
         "format": kind,
         "label_column": arguments.label_column,
-        "sampling_frequency_hz": arguments.sampling_frequency,
+        "sampling_frequency_hz": rate_hz,
         "representation": arguments.representation,
     }
     neutral = {"folder": "-", "technology": TECHNOLOGIES[0], "species": "unknown"}

@@ -59,15 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser, needs_path: bool = True) -> N
     parser.add_argument("--json", action="store_true", help="print JSON, one object per unit")
 
 
-def check_rate(rate_hz: float | None) -> None:
-    """Raise ConfigError unless the value of ``--sampling-frequency`` is absent or a plausible rate in Hz."""
+def check_rate(rate_hz: float | None, option: str = "--sampling-frequency") -> None:
+    """Raise ConfigError unless the value of an option is absent or a plausible rate in Hz."""
     from ..core.config import SAMPLING_HZ
 
     least, largest = SAMPLING_HZ
     if rate_hz is not None and not least <= rate_hz <= largest:
-        raise ConfigError(
-            f"--sampling-frequency {rate_hz:g}: a rate from {least} to {largest} Hz is needed (Hz, not kHz)"
-        )
+        raise ConfigError(f"{option} {rate_hz:g}: a rate from {least} to {largest} Hz is needed (Hz, not kHz)")
 
 
 def load_request(arguments: argparse.Namespace) -> Request:

@@ -54,7 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also leave each class out of training and score how well its units are told from known types (AUROC)",
     )
     parser.add_argument("--label-column", help="column with the cell types (default: the source's own)")
-    parser.add_argument("--sampling-frequency", type=float, metavar="HZ", help="rate, where the files do not say")
+    parser.add_argument(
+        "--sampling-frequency",
+        default="",
+        metavar="HZ[,HZ]",
+        help="rate where the files do not say: one for all, or one for each FOLDER",
+    )
+    parser.add_argument(
+        "--transfer-sampling-frequency", type=float, metavar="HZ", help="the same for the folder that is predicted"
+    )
     parser.add_argument("--representation", help="CSV: what the histograms are (default: legacy)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as a JSON list")
 
@@ -71,11 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     methods = resolve_methods(_split(arguments.methods), _split(arguments.heads), params)
     if not methods:
         raise ConfigError("--methods: no method is named; leave the option out for the default ones")
-    wanted = [*arguments.folders, *([arguments.transfer_to] if arguments.transfer_to else [])]
-    for folder in wanted:
+    wanted = list_folders(arguments)
+    for folder, _ in wanted:
         if not folder.exists():
             raise ConfigError(f"{folder}: no such file or folder; labelled units are needed")
-    tables = [_read(folder, arguments, root, params) for folder in wanted]
+    tables = [_read(folder, rate, arguments, root, params) for folder, rate in wanted]
     rows: list[dict[str, Any]] = []
     for table in tables[: len(arguments.folders)]:
         if arguments.transfer_to:
@@ -121,7 +129,6 @@ def _describe_score(score: dict[str, Any]) -> str:
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    check_rate(arguments.sampling_frequency)
     if arguments.technology not in (None, *TECHNOLOGIES):
         hint = suggest(arguments.technology, TECHNOLOGIES)
         raise ConfigError(f"--technology '{arguments.technology}'{hint}; known: {', '.join(TECHNOLOGIES)}")
@@ -133,11 +140,51 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--transfer-to {arguments.transfer_to}: is learnt from; another folder is needed")
 
 
+def list_folders(arguments: argparse.Namespace) -> list[tuple[Path, float | None]]:
+    """Every folder, the one that is predicted last, with the rate that the options give its waveforms.
+
+    Raises
+    ------
+    ConfigError
+        Neither one rate nor as many as folders, one that is none, or the predicted folder's is missing or idle.
+    """
+    folders, target, target_rate = arguments.folders, arguments.transfer_to, arguments.transfer_sampling_frequency
+    words = _split(arguments.sampling_frequency)
+    rates: list[float | None] = [_read_rate(word) for word in words] or [None]
+    if len(rates) not in (1, len(folders)):
+        raise ConfigError(
+            f"--sampling-frequency {','.join(words)}: {len(rates)} rates for {len(folders)} folders; give one for all, "
+            "or one for each FOLDER in their order"
+        )
+    check_rate(target_rate, "--transfer-sampling-frequency")
+    if target_rate is not None and not target:
+        raise ConfigError("--transfer-sampling-frequency: is that of --transfer-to, which is not given")
+    pairs = list(zip(folders, rates * len(folders) if len(rates) == 1 else rates, strict=True))
+    if not target:
+        return pairs
+    if target_rate is None and len(rates) > 1:
+        raise ConfigError(
+            f"--transfer-sampling-frequency: is needed where each FOLDER has its own; give that of {target}"
+        )
+    return [*pairs, (target, rates[0] if target_rate is None else target_rate)]
+
+
+def _read_rate(word: str) -> float:
+    try:
+        rate = float(word)
+    except ValueError:
+        raise ConfigError(f"--sampling-frequency '{word}': not a number; a rate in Hz is needed") from None
+    check_rate(rate)
+    return rate
+
+
 def _split(words: str) -> list[str]:
     return [word.strip() for word in words.split(",") if word.strip()]
 
 
-def _read(path: Path, arguments: argparse.Namespace, root: Path, params: "Params") -> "UnitTable":
+def _read(
+    path: Path, rate_hz: float | None, arguments: argparse.Namespace, root: Path, params: "Params"
+) -> "UnitTable":
     """Canonical units of a folder; a dataset of params.yaml brings what its row says, options win."""
     from ..io.datasets import read_canonical
     from ..io.sources import identify
@@ -150,7 +197,7 @@ def _read(path: Path, arguments: argparse.Namespace, root: Path, params: "Params
     found = identify(path, declared.format if declared else "auto")
     if found.is_recording:
         raise ConfigError(f"{path}: holds traces ({found.format}), whose units are not known yet")
-    row = make_row(declared, found.format, arguments)
+    row = make_row(declared, found.format, arguments, rate_hz)
     raw = read_raw(path, row)
     table = try_features(raw, path, name, row, params.features)
     for line in tell_unlabelled(count_unlabelled(list_labels(raw), table.labels)):

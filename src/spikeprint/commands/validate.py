@@ -102,7 +102,7 @@ def _check_raw(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: holds traces ({found.format}), whose units are not known yet; spikeprint add takes it"
         )
-    row = make_row(declared, found.format, arguments)
+    row = make_row(declared, found.format, arguments, arguments.sampling_frequency)
     raw = read_raw(path, row)
     labels = try_features(raw, path, name, row, params.features).labels
     taken = {"format": found.format, "taken_as_unlabelled": count_unlabelled(list_labels(raw), labels)}

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
 from .model_params import ModelParams
+from .reference_params import ReferenceParams
 from .types import TECHNOLOGIES
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
@@ -155,6 +156,7 @@ class Params(Section):
     features: FeatureParams
     model: ModelParams = Field(description="the base that every row starts from")
     presets: dict[Name, dict[str, Any]] = Field(description="named configurations: name -> overrides of model")
+    reference: ReferenceParams
     ablations: dict[Name, dict[str, Any]] = Field(min_length=1, description="what is trained: name -> overrides")
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")

@@ -137,11 +137,13 @@ class SourceTable:
     unit_ids : (n_units,) str
     arrays : modality name -> (n_units, any width) float64; a missing row is all NaN
     labels : (n_units,) str, ``""`` where unknown
+    extra : name -> (n_units,) further columns of the source, kept in the metadata as ``source_<name>``
     """
 
     unit_ids: np.ndarray
     arrays: dict[str, np.ndarray]
     labels: np.ndarray
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

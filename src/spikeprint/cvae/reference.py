@@ -12,7 +12,7 @@ in validation too.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,10 +22,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import ModelError
+from ..core.reference_params import ReferenceParams
 from ..core.types import UNLABELLED
 from ..training import Curve, Hardware, Schedule, train_module
-from .reference_data import ABSENT, Augmentation, Batch, Batches, encode_words, reference_inputs
-from .resnet import ReferenceNetwork, ReferenceShape
+from .reference_data import ABSENT, AUGMENTATIONS, Batch, Batches, encode_words, reference_inputs
+from .resnet import ReferenceNetwork, ReferenceShape, published_lengths
 from .units import Units
 
 MIN_UNITS = 8
@@ -46,29 +47,31 @@ class Phase:
     augments: bool
 
 
-PHASES = (
-    Phase("pretrain", 100, 1e-3, labelled_only=False, tells_class=False, augments=True),
-    Phase("finetune", 20, 1e-4, labelled_only=True, tells_class=False, augments=True),
-    Phase("supervised", 10, 1e-4, labelled_only=True, tells_class=True, augments=False),
-)
+def list_phases(params: ReferenceParams) -> list[Phase]:
+    """Return the trainings that have epochs, in their order."""
+    slow, is_heavy = params.finetune_learning_rate, params.augmentation == "heavy"
+    phases = [
+        Phase("pretrain", params.pretrain_epochs, params.learning_rate, False, tells_class=False, augments=True),
+        Phase("finetune", params.finetune_epochs, slow, True, tells_class=False, augments=True),
+        Phase("supervised", params.epochs, slow, True, tells_class=True, augments=is_heavy),
+    ]
+    return [phase for phase in phases if phase.epochs]
 
 
-@dataclass(frozen=True)
-class ReferenceParams:
-    """The published training; the numbers of sources and classes of ``shape`` come from the units."""
-
-    shape: ReferenceShape = field(default_factory=ReferenceShape)
-    phases: tuple[Phase, ...] = PHASES
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    beta: float = 1.0
-    consistency_weight: float = 0.15
-    warmup_epochs: int = 5
-    batch_size: int = 128
-    weight_decay: float = 0.01
-    patience: int = 5
-    min_delta: float = 1e-4
-    validation_frac: float = 0.1
-    device: str = "auto"
+def make_shape(params: ReferenceParams, n_sources: int, n_classes: int) -> ReferenceShape:
+    """Return what fixes the names and shapes of the weights."""
+    return ReferenceShape(
+        lengths={name: length for name, length in published_lengths().items() if name in params.modalities},
+        n_sources=n_sources,
+        n_classes=n_classes,
+        base_width=params.base_width,
+        n_latent=params.n_latent,
+        n_condition=params.n_condition,
+        use_batch_norm=params.use_batch_norm,
+        use_fusion=params.use_fusion,
+        class_in_encoder=params.class_in_encoder,
+        class_dropout=params.class_dropout,
+    )
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def fit_reference(units: Units, params: ReferenceParams, seed: int, test: Units 
     Parameters
     ----------
     units : labels that must not be seen have to be withheld by the caller
-    params : of the training
+    params : of network and training; the numbers of sources and classes come from the units
     seed : of weights, order, noise and the split into training and validation
     test : units to be classified, whose features, but not labels, join all phases (transductive, as published)
 
@@ -115,7 +118,7 @@ def fit_reference(units: Units, params: ReferenceParams, seed: int, test: Units 
     every = [units] if test is None else [units, replace(test, labels=np.full(len(test), UNLABELLED))]
     labels, origin = (np.concatenate(x) for x in ([u.labels for u in every], [u.origin["dataset"] for u in every]))
     sources, classes = np.unique(origin), np.unique(labels[labels != UNLABELLED])
-    shape = replace(params.shape, n_sources=len(sources), n_classes=max(len(classes), 1))
+    shape = make_shape(params, len(sources), max(len(classes), 1))
     prepared = [reference_inputs(u.raw, shape.lengths) for u in every]
     inputs = {name: torch.from_numpy(np.concatenate([x[name] for x in prepared])) for name in shape.lengths}
     told = {"source": encode_words(origin, sources), "cell_type": encode_words(labels, classes)}
@@ -123,7 +126,8 @@ def fit_reference(units: Units, params: ReferenceParams, seed: int, test: Units 
     is_test = np.arange(len(labels)) >= len(units)
     network = ReferenceNetwork(shape)
     curves = {}
-    for phase in params.phases:
+    noise = AUGMENTATIONS[params.augmentation]
+    for phase in list_phases(params):
         train, validation = _choose_rows(phase, labels, is_test, params.validation_frac, seed)
         network.train()
         if phase.tells_class:
@@ -131,12 +135,12 @@ def fit_reference(units: Units, params: ReferenceParams, seed: int, test: Units 
         codes = told if phase.tells_class else hidden
         curves[phase.name] = train_module(
             ReferenceModule(network, params, phase.learning_rate),
-            Batches(inputs, codes, train, params.batch_size, params.augmentation if phase.augments else None, True),
+            Batches(inputs, codes, train, params.batch_size, noise if phase.augments else None, True),
             Batches(inputs, codes, validation, params.batch_size),
             Schedule(phase.epochs, params.patience, min_delta=params.min_delta),
             Hardware(params.device),
         )
-    return FittedReference(network, tuple(sources.tolist()), tuple(classes.tolist()), curves)
+    return FittedReference(network.eval(), tuple(sources.tolist()), tuple(classes.tolist()), curves)
 
 
 class ReferenceModule(pl.LightningModule):

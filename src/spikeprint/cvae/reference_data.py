@@ -36,6 +36,14 @@ class Augmentation:
     smoothing: tuple[float, float] = (0.5, 1.5)
 
 
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    "none": None,
+    "light": Augmentation(),
+    "heavy": Augmentation(0.7, 0.08, (0.7, 1.3), (0.5, 3.0)),
+}
+"""The published strengths by their names."""
+
+
 def reference_inputs(raw: Mapping[str, np.ndarray], lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
     """Return what the published network sees: ISI as logarithm, each row between -1 and 1, then resampled.
 

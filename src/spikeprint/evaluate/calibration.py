@@ -87,6 +87,9 @@ def calibration_gap(confidence: np.ndarray, hit: np.ndarray, weights: np.ndarray
     return float(np.abs(gaps).sum() / weights.sum())
 
 
-def brier_score(probabilities: np.ndarray, codes: np.ndarray) -> float:
-    """Return the mean squared distance between probabilities and truth (Brier 1950), 0 to 2. (n, C), (n,) int."""
-    return float(((probabilities - np.eye(probabilities.shape[1])[codes]) ** 2).sum(axis=1).mean())
+def squared_distance(probabilities: np.ndarray, is_true: np.ndarray) -> np.ndarray:
+    """Return how far each unit's probabilities are from the truth, 0 to 2; the mean is the score of Brier (1950).
+
+    Shapes: (n, C), (n, C) bool -> (n,). A row of ``is_true`` without any is a class that the head does not know.
+    """
+    return ((probabilities - is_true) ** 2).sum(axis=1) + ~is_true.any(axis=1)

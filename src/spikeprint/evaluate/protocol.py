@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.errors import NotEnoughSpikes
 from ..core.types import UNLABELLED
+from .calibration import squared_distance
 from .scoring import FoldPredictions
 from .splits import make_folds
 
@@ -114,7 +115,8 @@ def collect(study: Study, labels: np.ndarray, answers: Mapping[int, Answer]) -> 
         rows, probabilities = asked[scored], answer.probabilities[scored]
         best = probabilities.argmax(axis=1)
         confidence = probabilities[np.arange(len(rows)), best]
-        parts.append((rows, np.full(len(rows), fold), labels[rows], answer.classes[best], confidence))
+        distance = squared_distance(probabilities, labels[rows][:, None] == answer.classes)
+        parts.append((rows, np.full(len(rows), fold), labels[rows], answer.classes[best], confidence, distance))
     return FoldPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .calibration import calibration_gap
+from .calibration import calibration_gap, squared_distance
 from .heads import fit_head
 from .metrics import METRICS, summarise_folds
 from .readout import read_out
@@ -23,6 +23,7 @@ class FoldPredictions:
     ----------
     rows : (m,) int64, positions in the dataset's units; fold : (m,) int64
     actual, predicted : (m,) str; confidence : (m,) float64
+    distance : (m,) float64, of all probabilities from the truth, see ``calibration.squared_distance``
     """
 
     rows: np.ndarray
@@ -30,9 +31,13 @@ class FoldPredictions:
     actual: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
+    distance: np.ndarray
 
     def scores(self) -> dict[str, Any]:
-        """Return each metric's mean, standard deviation and folds, and the calibration error of all folds together."""
+        """Return each metric's mean, standard deviation and folds; calibration error and Brier score of all folds.
+
+        The last two take all folds together, and every class weighs the same.
+        """
         by_fold = {
             name: summarise_folds(
                 [metric(self.actual[self.fold == k], self.predicted[self.fold == k]) for k in np.unique(self.fold)]
@@ -40,7 +45,10 @@ class FoldPredictions:
             for name, metric in METRICS.items()
         }
         weights = 1 / np.unique(self.actual, return_counts=True)[1][np.unique(self.actual, return_inverse=True)[1]]
-        return by_fold | {"calibration_error": calibration_gap(self.confidence, self.actual == self.predicted, weights)}
+        return by_fold | {
+            "calibration_error": calibration_gap(self.confidence, self.actual == self.predicted, weights),
+            "brier_score": float(np.average(self.distance, weights=weights)),
+        }
 
 
 def fit_each_fold(head: str, embeddings: Mapping[int, np.ndarray], seed: int) -> Answer:
@@ -98,6 +106,10 @@ def predict_folds(
         train &= np.isin(truth, names[counts >= 2])
         rows = np.flatnonzero(train)
         probabilities = answer(fold, rows, truth[rows], test)
-        best = np.unique(truth[rows])[probabilities.argmax(axis=1)]
-        parts.append((test, np.full(len(test), fold), truth[test], best, probabilities.max(axis=1)))
+        known = np.unique(truth[rows])
+        best, distance = (
+            known[probabilities.argmax(axis=1)],
+            squared_distance(probabilities, truth[test][:, None] == known),
+        )
+        parts.append((test, np.full(len(test), fold), truth[test], best, probabilities.max(axis=1), distance))
     return FoldPredictions(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

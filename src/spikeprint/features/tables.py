@@ -81,7 +81,8 @@ def build_from_table(
     }
     time_base = None if rate is None else CANONICAL_MS_PER_SAMPLE
     scalars = compute_scalars(Evidence(waveform, trough, time_base, aligned))
-    return assemble(Units(source.unit_ids, source.labels, features, scalars, flags), params, card)
+    units = Units(source.unit_ids, source.labels, features, scalars, flags, extra=source.extra)
+    return assemble(units, params, card)
 
 
 def _check_source(name: str, values: np.ndarray, dataset: str) -> np.ndarray:

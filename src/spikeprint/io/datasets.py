@@ -41,7 +41,8 @@ __all__ = [
     "write_sorting",
 ]
 
-SOURCE_FILES = (*(m.file for m in MODALITIES.values()), "labels.csv", "celltypes.csv", "metadata.csv")
+REGION_FILE = "super_regions.csv"
+SOURCE_FILES = (*(m.file for m in MODALITIES.values()), "labels.csv", "celltypes.csv", "metadata.csv", REGION_FILE)
 """Files of a ``csv`` folder that are read; anything else in it is ignored."""
 CARD_FILE = "representation.json"
 REQUIRED = ("waveform", "isi")
@@ -51,8 +52,10 @@ LARGEST = 1e30
 FEW_LABELS = 10
 """So many labels that are all different are no cell types."""
 
-_TEXT_COLUMNS = ("unit_id", "session_id", "cell_type", "flags", "qc_reason")
-_ID_COLUMNS = ("unit_id", "neuron_id")
+_REGIONS = ("region", "source_region", "source_brain_region")
+_TEXT_COLUMNS = ("unit_id", "session_id", "cell_type", "flags", "qc_reason", *_REGIONS)
+_METADATA = {"unit_id": ("unit_id", "neuron_id"), "region": ("region",)}
+"""What is taken from ``metadata.csv`` -> columns that may hold it, the first that is there."""
 _INDEX_NAMES = ("", "Unnamed: 0")
 _PRINTED_BYTES = re.compile(r"""^b(['"])(.*)\1$""")
 
@@ -62,7 +65,8 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
 
     Index columns written by pandas are dropped, printed byte strings (``b'PkC_ss'``) unwrapped, ``celltypes.csv``
     taken for ``labels.csv``, a wholly empty row taken for a missing modality. Unit ids come from ``metadata.csv``
-    (``unit_id`` or ``neuron_id``), else they are "0", "1", ...
+    (``unit_id`` or ``neuron_id``), else they are "0", "1", ... The last column of ``super_regions.csv``, else the
+    column ``region`` of ``metadata.csv``, tells the brain region of each unit.
 
     Parameters
     ----------
@@ -84,16 +88,21 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
     }
     counts = {MODALITIES[name].file: len(values) for name, values in arrays.items()}
     n_units = counts["waveforms.csv"]
-    labels = _read_labels(folder, label_column, n_units)
-    unit_ids = _read_unit_ids(folder / "metadata.csv")
-    counts |= {file.name: len(values) for file, values in (labels, unit_ids) if values is not None}
+    label_path, labels = _read_labels(folder, label_column, n_units)
+    regions = _read_regions(folder / REGION_FILE, n_units)
+    known = _read_metadata(folder / "metadata.csv", n_units)
+    told = [(label_path.name, labels)] if labels is not None else []
+    told += [("metadata.csv", values) for values in known.values()] + [(REGION_FILE, v) for v in regions.values()]
+    counts |= {name: len(values) for name, values in told}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise DataError(f"{folder}: row counts differ: {listed}; every file needs one row per unit, in the same order")
+    known |= regions
     return SourceTable(
-        np.array([str(i) for i in range(n_units)]) if unit_ids[1] is None else unit_ids[1],
+        known.pop("unit_id", np.array([str(i) for i in range(n_units)])),
         arrays,
-        np.full(n_units, UNLABELLED) if labels[1] is None else labels[1],
+        np.full(n_units, UNLABELLED) if labels is None else labels,
+        known,
     )
 
 
@@ -224,34 +233,50 @@ def _read_labels(folder: Path, column: str | None, n_units: int) -> tuple[Path, 
         if column not in (None, "none"):
             raise ConfigError(f"{path}: missing, but label column '{column}' was asked for")
         return path, None
-    header, rows = read_cells(path)
-    while rows and not rows[-1] and len(rows) > n_units:  # blank lines at the end of the file
-        rows.pop()
-    if len(header) > 1:  # with one column a blank line is a unit without a label, with several it is no row
-        rows = [row for row in rows if row]
-    keep = [i for i, name in enumerate(header) if not _is_index(name, [row[i] if i < len(row) else "" for row in rows])]
-    if not keep:
-        raise DataError(f"{path}: only an index column; a column of labels is needed")
-    names = [header[i] for i in keep]
-    if column is not None and column not in names:
-        raise ConfigError(f"{path}: no column '{column}'{suggest(column, names)}; columns: {', '.join(names)}")
-    position = keep[-1] if column is None else keep[names.index(column)]
-    labels = _read_texts(path, header, rows, position)
-    _check_classes(path, names, header[position], labels)
+    names, name, labels = _read_column(path, column, n_units)
+    _check_classes(path, names, name, labels)
     return path, labels
 
 
-def _read_unit_ids(path: Path) -> tuple[Path, np.ndarray | None]:
-    """The metadata file and its (n_rows,) str unit ids; None where no file or no column names them."""
+def _read_regions(path: Path, n_units: int) -> dict[str, np.ndarray]:
+    """``region`` -> (n_rows,) str, ``""`` where missing; empty without the file."""
+    return {"region": _read_column(path, None, n_units)[2]} if path.is_file() else {}
+
+
+def _read_metadata(path: Path, n_units: int) -> dict[str, np.ndarray]:
+    """Keys of ``_METADATA`` -> (n_rows,) str, those that the file has; empty without the file."""
     if not path.is_file():
-        return path, None
+        return {}
+    header, rows = _read_rows(path, n_units)
+    found = {}
+    for key, names in _METADATA.items():
+        name = next((name for name in names if name in header), None)
+        if name is not None:
+            found[key] = _read_texts(path, header, rows, header.index(name))
+            if key == "unit_id":
+                check_unique(path, name, found[key])
+    return found
+
+
+def _read_column(path: Path, wanted: str | None, n_units: int) -> tuple[list[str], str, np.ndarray]:
+    """Names of a file's columns but the index, the one that is ``wanted`` (None: the last), and its (n_rows,) str."""
+    header, rows = _read_rows(path, n_units)
+    keep = [i for i, name in enumerate(header) if not _is_index(name, [row[i] if i < len(row) else "" for row in rows])]
+    if not keep:
+        raise DataError(f"{path}: only an index column; a column of words is needed")
+    names = [header[i] for i in keep]
+    if wanted is not None and wanted not in names:
+        raise ConfigError(f"{path}: no column '{wanted}'{suggest(wanted, names)}; columns: {', '.join(names)}")
+    position = keep[-1] if wanted is None else keep[names.index(wanted)]
+    return names, header[position], _read_texts(path, header, rows, position)
+
+
+def _read_rows(path: Path, n_units: int) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: with one column a blank line is a unit without a word, with several, or at the end, none."""
     header, rows = read_cells(path)
-    position = next((header.index(name) for name in _ID_COLUMNS if name in header), None)
-    if position is None:
-        return path, None
-    unit_ids = _read_texts(path, header, [row for row in rows if row], position)
-    check_unique(path, header[position], unit_ids)
-    return path, unit_ids
+    while rows and not rows[-1] and len(rows) > n_units:
+        rows.pop()
+    return header, rows if len(header) == 1 else [row for row in rows if row]
 
 
 def _read_texts(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], position: int) -> np.ndarray:
