@@ -8,7 +8,15 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 
 from spikeprint.evaluate import decision
-from spikeprint.evaluate.decision import apply_calibration, conformal_thresholds, novelty_score, prediction_sets
+from spikeprint.evaluate.decision import (
+    apply_calibration,
+    conformal_thresholds,
+    join_novelty,
+    novelty_limits,
+    novelty_score,
+    prediction_sets,
+    trace_distance,
+)
 
 
 def classified(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +30,11 @@ def classified(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_the_served_file_needs_numpy_only() -> None:
     tree = ast.parse(Path(decision.__file__).read_text(encoding="utf-8"))
     imports = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert {ast.unparse(node) for node in imports} == {"import math", "import numpy as np"}
+    assert {ast.unparse(node) for node in imports} == {
+        "import math",
+        "import numpy as np",
+        "from collections.abc import Mapping",
+    }
 
 
 def test_calibration_by_hand_and_identity() -> None:
@@ -77,3 +89,26 @@ def test_novelty_is_the_smallest_mahalanobis_distance() -> None:
     precision = roots @ roots.transpose(0, 2, 1)
     expected = [min(mahalanobis(row, c, p) for c, p in zip(centres, precision, strict=True)) for row in x]
     np.testing.assert_allclose(novelty_score(x, centres, precision), expected)
+
+
+def test_trace_distance_is_the_mean_over_what_is_there_to_the_nearest_class() -> None:
+    rng = np.random.default_rng(0)
+    places, centres = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 4, 3))
+    root = rng.normal(size=(2, 4, 3, 3))
+    precision, seen = root @ root.transpose(0, 1, 3, 2), np.array([[1, 1, 0, 0, 1, 1], [1, 0, 1, 0, 1, 0]], dtype=bool)
+    expected = []
+    for unit in range(6):
+        there = np.flatnonzero(seen[:, unit])
+        each = [[mahalanobis(places[m, unit], centres[m, c], precision[m, c]) ** 2 for m in there] for c in range(4)]
+        expected.append(min(np.mean(row) ** 0.5 for row in each) if len(there) else 0)
+    np.testing.assert_allclose(trace_distance(places, seen, centres, precision), expected)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.95])
+def test_limits_pass_the_share_asked_for_and_ignore_what_tells_nothing(coverage: float) -> None:
+    latent, traces = np.random.default_rng(0).gamma(4, size=(2, 1000))
+    for second in (traces, np.zeros(1000)):
+        limits = novelty_limits(latent, second, coverage)
+        assert np.isclose((join_novelty(latent, second, limits) <= 1).mean(), coverage, atol=0.002)
+    np.testing.assert_allclose(limits, [np.quantile(latent, coverage), np.inf])
+    assert join_novelty(np.array([0.0]), np.array([9e9]), limits) == 0

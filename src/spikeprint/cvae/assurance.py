@@ -9,8 +9,16 @@ import numpy as np
 import torch
 
 from ..evaluate.calibration import fit_calibration
-from ..evaluate.decision import apply_calibration, conformal_thresholds, novelty_score
-from ..evaluate.novelty import fit_novelty
+from ..evaluate.decision import (
+    apply_calibration,
+    conformal_thresholds,
+    novelty_limits,
+    novelty_score,
+    place_traces,
+    trace_distance,
+)
+from ..evaluate.novelty import fit_axes, fit_novelty, fit_places
+from ..features.transforms import INPUT_LENGTHS
 from .data import UnitTensors, hide_class
 from .networks import CVAENetwork
 
@@ -26,8 +34,8 @@ def fit_assurance(network: CVAENetwork, units: UnitTensors, coverage: float) -> 
     Returns
     -------
     ``calibration.scale`` (1,), ``calibration.bias`` (C,), ``conformal.thresholds`` (C,), ``novelty.centres`` (E, C, D),
-    ``novelty.precision`` (E, C, D, D), ``novelty.limit`` (1,); nothing at all when there are fewer than two classes or
-    no labelled unit was held.
+    ``novelty.precision`` (E, C, D, D), ``novelty.limits`` (2,), ``traces.*`` of ``_trace_shapes``; nothing at all when
+    there are fewer than two classes or no labelled unit was held.
     """
     codes = units.codes["cell_type"].numpy() - 1
     held = units.held.numpy() & (codes >= 0)[:, None]
@@ -41,14 +49,16 @@ def fit_assurance(network: CVAENetwork, units: UnitTensors, coverage: float) -> 
     answered = apply_calibration(answered, calibration.scale, calibration.bias)
     centres, precision = _class_shapes(latent, codes, units.held.numpy(), network.shape.n_classes)
     each = np.stack([novelty_score(z, c, p) for z, c, p in zip(latent[:, rows], centres, precision, strict=True)])
+    traces, away = _trace_shapes(network, units, codes, held)
+    joint = [(values * weight).sum(axis=0) for values in (each, away[:, rows])]
     return {
         "calibration.scale": np.array([calibration.scale]),
         "calibration.bias": calibration.bias,
         "conformal.thresholds": conformal_thresholds(answered, codes[rows], coverage),
         "novelty.centres": centres,
         "novelty.precision": precision,
-        "novelty.limit": np.array([np.quantile((each * weight).sum(axis=0), coverage)]),
-    }
+        "novelty.limits": novelty_limits(joint[0], joint[1], coverage),
+    } | traces
 
 
 @torch.inference_mode()
@@ -77,3 +87,28 @@ def _class_shapes(
         places[~np.isin(np.arange(n_classes), names)] = 0
         found.append((shape["centres"][places], shape["precision"][places]))
     return np.stack([c for c, _ in found]), np.stack([p for _, p in found])
+
+
+def _trace_shapes(
+    network: CVAENetwork, units: UnitTensors, codes: np.ndarray, held: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Fit what the traces of known classes look like to all labelled units.
+
+    Returns
+    -------
+    ``traces.axes.<modality>`` (L, K), ``traces.centres`` (M, C, K), ``traces.precision`` (M, C, K, K); and the distance
+    (E, n) of units when the shapes are fitted without those that each member holds back
+    """
+    with torch.inference_mode():
+        inputs = {name: x.numpy() for name, x in network.prepare(units.inputs, units.present).items()}
+    present, labelled = units.present.numpy(), codes >= 0
+    axes = fit_axes(inputs, present, INPUT_LENGTHS, labelled)
+    places, seen = place_traces(inputs, present, axes)
+    away = np.zeros(held.T.shape)
+    for member, hidden in enumerate(held.T):
+        learnt = labelled & ~hidden
+        shapes = fit_places(places[:, learnt], seen[:, learnt], codes[learnt])
+        away[member, hidden] = trace_distance(places[:, hidden], seen[:, hidden], **shapes)
+    shapes = fit_places(places[:, labelled], seen[:, labelled], codes[labelled])
+    named = {f"traces.axes.{name}": x for name, x in axes.items()}
+    return named | {f"traces.{name}": x for name, x in shapes.items()}, away

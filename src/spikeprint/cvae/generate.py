@@ -184,7 +184,7 @@ def class_centre(predictor: Predictor, cell_type: str) -> np.ndarray:
 def class_probabilities(predictor: Predictor, embedding: np.ndarray) -> np.ndarray:
     """Return the probabilities of ``Predictor.classes`` at places of the embedding. (n, d) -> (n, n_classes) float64"""
     if predictor.head_kind == "network":
-        return predictor.assured(predictor.members(embedding))[0]
+        return predictor.calibrated(predictor.members(embedding))
     if predictor.head_kind is None:
         raise ModelError("this model was trained without labels: it cannot say what lies on the way")
     return read_out(predictor.head_kind, predictor.head, embedding)

@@ -11,7 +11,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..evaluate.decision import apply_calibration, novelty_score, prediction_sets
+from ..evaluate.decision import (
+    apply_calibration,
+    join_novelty,
+    novelty_score,
+    place_traces,
+    prediction_sets,
+    trace_distance,
+)
 from ..evaluate.readout import read_out
 from ..features.transforms import INPUT_LENGTHS
 from .data import encode_words, join_inputs
@@ -52,7 +59,7 @@ class Predictor:
     ----------
     config : ``shape`` (fields of ``NetworkShape``), ``use_descriptors``, ``vocabulary`` (condition name -> known
         categories, code 1 upwards), ``classes`` of the network, ``head`` (``kind`` and ``classes``, or null)
-    arrays : ``network.*`` weights, ``head.*``, ``calibration.*``, ``conformal.*`` and ``novelty.*`` arrays
+    arrays : ``network.*`` weights, ``head.*``, ``calibration.*``, ``conformal.*``, ``novelty.*``, ``traces.*`` arrays
     """
 
     def __init__(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -64,6 +71,7 @@ class Predictor:
         self.use_descriptors: bool = config["use_descriptors"]
         self.arrays = {k: v for k, v in arrays.items() if not k.startswith("network.")}
         self.head = {k.removeprefix("head."): v for k, v in arrays.items() if k.startswith("head.")}
+        self.axes = {k.removeprefix("traces.axes."): v for k, v in arrays.items() if k.startswith("traces.axes.")}
         self.network = CVAENetwork(NetworkShape(**config["shape"]))
         weights = {
             k.removeprefix("network."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith("network.")
@@ -105,10 +113,10 @@ class Predictor:
         """
         if self.head_kind is None:
             raise ValueError("this model was trained without labels: it embeds but cannot classify")
-        latent = self.encode(inputs, origin or {})
+        latent, away = self.meet(inputs, origin or {})
         embedding, sets, novelty = self.flatten(latent), None, None
         if self.head_kind == "network":
-            probabilities, sets, novelty = self.assured(latent)
+            probabilities, sets, novelty = self.assured(latent, away)
         else:
             probabilities = read_out(self.head_kind, self.head, embedding)
         best = probabilities.argmax(axis=1)
@@ -121,26 +129,29 @@ class Predictor:
             novelty=novelty,
         )
 
-    def assured(self, latent: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def assured(self, latent: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what the read-out trained with the latent says, and how sure that is.
 
         Parameters
         ----------
-        latent : (E, n, D), from ``encode``
+        latent, away : (E, n, D), (n,), from ``meet``
 
         Returns
         -------
         probabilities : (n, number of ``network_classes``) float64, the calibrated mean over members
         sets : (n, number of ``network_classes``) bool; novelty : (n,) float64, see ``Prediction``
         """
-        arrays = self.arrays
-        with torch.inference_mode():
-            answers = self.network.classify(torch.from_numpy(latent)).softmax(dim=2).mean(dim=0).double().numpy()
-        probabilities = apply_calibration(answers, float(arrays["calibration.scale"][0]), arrays["calibration.bias"])
+        arrays, probabilities = self.arrays, self.calibrated(latent)
         shapes = zip(latent, arrays["novelty.centres"], arrays["novelty.precision"], strict=True)
         each = [novelty_score(z, centres, precision) for z, centres, precision in shapes]
-        novelty = np.mean(each, axis=0) / float(arrays["novelty.limit"][0])
+        novelty = join_novelty(np.mean(each, axis=0), away, arrays["novelty.limits"])
         return probabilities, prediction_sets(probabilities, arrays["conformal.thresholds"]), novelty
+
+    def calibrated(self, latent: np.ndarray) -> np.ndarray:
+        """Return the calibrated probabilities of the read-out: (E, n, D) -> (n, number of ``network_classes``)."""
+        with torch.inference_mode():
+            answers = self.network.classify(torch.from_numpy(latent)).softmax(dim=2).mean(dim=0).double().numpy()
+        return apply_calibration(answers, float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"])
 
     @staticmethod
     def flatten(latent: np.ndarray) -> np.ndarray:
@@ -190,19 +201,33 @@ class Predictor:
 
     def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
         """Return the latent means of each member (E, n, D) float32; parameters as in ``embed``."""
+        return self.meet(inputs, origin)[0]
+
+    def meet(
+        self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return latent means (E, n, D) float32, and how far the traces themselves lie from known classes (n,) float64.
+
+        Parameters as in ``embed``; the distance is 0 where the model knows no classes. See ``decision.trace_distance``.
+        """
         scaled, present = join_inputs(inputs, self.use_descriptors)
         codes = self._codes(origin, len(present))
         shape = self.network.shape
         mean = np.empty((shape.n_members, len(present), shape.n_latent), dtype=np.float32)
+        away = np.zeros(len(present))
         for start in range(0, len(present), BATCH):
             rows = slice(start, start + BATCH)
             with torch.inference_mode():
                 mask = torch.from_numpy(present[rows])
                 tensors = {name: torch.from_numpy(x[rows]) for name, x in scaled.items()}
-                seen = {n: self.network.for_members(x) for n, x in self.network.prepare(tensors, mask).items()}
+                seen = self.network.prepare(tensors, mask)
+                many = {name: self.network.for_members(x) for name, x in seen.items()}
                 told = {name: self.network.for_members(code[rows]) for name, code in codes.items()}
-                mean[:, rows] = self.network.encode(seen, self.network.for_members(mask), told)[0].numpy()
-        return mean
+                mean[:, rows] = self.network.encode(many, self.network.for_members(mask), told)[0].numpy()
+            if self.axes:
+                placed = place_traces({name: x.numpy() for name, x in seen.items()}, present[rows], self.axes)
+                away[rows] = trace_distance(*placed, self.arrays["traces.centres"], self.arrays["traces.precision"])
+        return mean, away
 
     def _codes(
         self, origin: Mapping[str, str | np.ndarray], n_units: int, cell_type: str = ""

@@ -4,6 +4,7 @@ NumPy only and nothing of this package: the served model runs a copy of this fil
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -92,6 +93,65 @@ def novelty_score(embedding: np.ndarray, centres: np.ndarray, precision: np.ndar
     (n_units,) float64, 1 = as far out as the middle unit of the nearest class was when fitted. From where on a unit is
     new is the caller's: a quantile of the scores of held-out units.
     """
-    offsets = np.asarray(embedding, dtype=np.float64) - centres[:, None, :]
-    squared = ((offsets @ precision) * offsets).sum(axis=2)
-    return np.sqrt(np.maximum(squared, 0.0).min(axis=0))
+    return np.sqrt(_squared_distances(embedding, centres, precision).min(axis=0))
+
+
+def place_traces(
+    inputs: Mapping[str, np.ndarray], present: np.ndarray, axes: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where traces lie along the axes of each modality that has axes, and which are there.
+
+    Parameters
+    ----------
+    inputs : modality -> (n_units, L) float32, as given to ``evaluate.novelty.fit_axes``
+    present : (n_units, n_modalities) bool
+    axes : modality -> (L, K) float32, of ``fit_axes``; may lack modalities
+
+    Returns
+    -------
+    places (M, n_units, K) float32, seen (M, n_units) bool, M = number of ``axes``, in the order of ``inputs``
+    """
+    used = [i for i, name in enumerate(inputs) if name in axes]
+    places = [x @ axes[name] for name, x in inputs.items() if name in axes]
+    return np.stack(places) if places else np.zeros((0, len(present), 1), np.float32), present.T[used]
+
+
+def trace_distance(places: np.ndarray, seen: np.ndarray, centres: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Return how far traces lie from the nearest class, over the modalities that a unit has.
+
+    Parameters
+    ----------
+    places, seen : of ``place_traces``
+    centres, precision : (M, n_classes, K), (M, n_classes, K, K), of ``evaluate.novelty.fit_places``
+
+    Returns
+    -------
+    (n_units,) float64, 1 = about as far out as a middle unit; 0 for a unit without any of the modalities
+    """
+    total = np.zeros((centres.shape[1], places.shape[1]))
+    for x, has, centre, shape in zip(places, seen, centres, precision, strict=True):
+        total += _squared_distances(x, centre, shape) * has
+    return np.sqrt(total.min(axis=0, initial=np.inf if len(total) else 0.0) / np.maximum(seen.sum(axis=0), 1))
+
+
+def join_novelty(latent: np.ndarray, traces: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Return novelty from both distances, each relative to its limit: above 1 is novel. (n_units,), (n_units,), (2,)"""
+    return np.hypot(latent / limits[0], traces / limits[1])
+
+
+def novelty_limits(latent: np.ndarray, traces: np.ndarray, coverage: float) -> np.ndarray:
+    """Return the limits (2,) that a share ``coverage`` of units, which nothing was fitted to, does not exceed jointly.
+
+    Parameters
+    ----------
+    latent, traces : (n_units,) float; a distance that is 0 for all of them tells nothing and gets the limit infinity
+    """
+    each = np.array([np.quantile(latent, coverage), np.quantile(traces, coverage)])
+    each[each <= 0] = np.inf
+    return each * np.quantile(join_novelty(latent, traces, each), coverage)
+
+
+def _squared_distances(x: np.ndarray, centres: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """(n, D), (C, D), (C, D, D) -> (C, n) float64, not negative"""
+    offsets = np.asarray(x, dtype=np.float64) - centres[:, None, :]
+    return np.maximum(((offsets @ precision) * offsets).sum(axis=2), 0.0)

@@ -62,8 +62,8 @@ def answers(key: str, predictor: Predictor, units: Units, has_read_out: bool) ->
     """Return what one network says of all units, by the names under which it is stored."""
     if not has_read_out:
         return {key: predictor.embed(units.raw, units.origin)}
-    latent = predictor.encode(units.raw, units.origin)
-    probabilities, sets, novelty = predictor.assured(latent)
+    latent, away = predictor.meet(units.raw, units.origin)
+    probabilities, sets, novelty = predictor.assured(latent, away)
     named = {"probabilities": probabilities, "sets": sets.astype(np.uint8), "novelty": novelty}
     return {key: predictor.flatten(latent)} | {f"{key}.{what}": values for what, values in named.items()}
 

@@ -132,7 +132,7 @@ def _make_fold(network: Predictor, study: StudyUnits, fold: int, seed: int) -> d
     made = sample(network, len(rows), seed + fold, units.origin)
     agreement = np.zeros((len(rows), 0))
     if "calibration.scale" in network.arrays:
-        said = network.assured(network.encode(as_canonical(made.traces), units.origin))[0]
+        said = network.calibrated(network.encode(as_canonical(made.traces), units.origin))
         called = np.array(network.network_classes)[said.argmax(axis=1)] == made.cell_type
         agreement = np.column_stack([said.max(axis=1), called])
     truth, present = normalise(study.units.raw)
