@@ -234,7 +234,7 @@ def edit_card(folder: Path, **changes: object) -> None:
 def test_an_older_schema_is_refused_by_every_reader(saved):
     edit_card(saved, schema_version=1)
     for read in (UnitEmbedder.load, UnitEmbedder.from_pretrained, open_bundle):
-        with pytest.raises(IncompatibleBundle, match="schema 1 found, 2 needed; train again"):
+        with pytest.raises(IncompatibleBundle, match="schema 1 found, 3 needed; train again"):
             read(saved)
 
 
