@@ -30,9 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", required=True, metavar="WHAT", title="what to do")
     up = verbs.add_parser("up", help="start the servers")
     up.add_argument("--host", help="address to listen on (default: 127.0.0.1, this machine only)")
-    up.add_argument("--port", type=int, help="port of MLflow (default: 5080); the store and PostgreSQL take the next two")
+    up.add_argument(
+        "--port", type=int, help="port of MLflow (default: 5080); the store and PostgreSQL take the next two"
+    )
     up.add_argument("--url", help="how clients reach MLflow when not by host and port, e.g. through a TLS proxy")
-    up.add_argument("--database", help="your PostgreSQL: postgresql://user@host/name; password in PGPASSWORD or ~/.pgpass")
+    up.add_argument(
+        "--database", help="your PostgreSQL: postgresql://user@host/name; password in PGPASSWORD or ~/.pgpass"
+    )
     up.add_argument("--artifacts", help="your S3 store: s3://bucket/prefix; keys in AWS_... or ~/.aws")
     up.add_argument("--data", help="where DVC keeps data there (default: ARTIFACTS/dvc)")
     up.add_argument("--endpoint", help="address of that store (default: Amazon S3)")

@@ -1,6 +1,7 @@
-"""A tracking store that is a server. Enters: its address and who asks. Leaves: a check within seconds, reasons in words."""
+"""A tracking store that is a server. Enters: its address and who asks. Leaves: a check in seconds, reasons in words."""
 
 import base64
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -33,11 +34,6 @@ def use_credentials(access: Access | None) -> None:
         os.environ.update(zip(CREDENTIALS, (access.username, access.password), strict=True))
 
 
-def is_server(uri: str) -> bool:
-    """Whether a tracking store is reached over HTTP."""
-    return uri.startswith(("http://", "https://"))
-
-
 def check_server(access: Access) -> None:
     """Ask the server something that needs a login, and wait no longer than ``TIMEOUT_S``.
 
@@ -55,41 +51,61 @@ def check_server(access: Access) -> None:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S):
             return
     except urllib.error.HTTPError as error:
-        is_mlflow = error.code == 404 and b"RESOURCE_DOES_NOT_EXIST" in error.read()
-        if error.code in (401, 403):
-            raise RegistryError(f"tracking server {uri}: {explain(f'error code {error.code}')}") from None
-        if not is_mlflow:
-            raise RegistryError(f"tracking server {uri}: answers {error.code}; is MLflow there?") from None
-    except ValueError as error:
-        raise RegistryError(f"tracking server {uri}: not an address ({error})") from None
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise RegistryError(f"tracking server {uri}: {explain(f'failed with exception {error}')}") from None
+        told = error.read()
+        if error.code == 401 or (error.code == 403 and REFUSED.encode() in told):
+            raise RegistryError(
+                f"tracking server {uri}: {explain(f'error code {error.code}', access.username)}"
+            ) from None
+        if error.code != 404 or b"RESOURCE_DOES_NOT_EXIST" not in told:
+            raise RegistryError(
+                f"tracking server {uri}: answers {error.code}; is it MLflow that listens there?"
+            ) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = getattr(error, "reason", error)
+        raise RegistryError(
+            f"tracking server {uri}: no server answers ({why}); is it running, and is the address right? Nothing is "
+            "lost: the same command does the rest when it is back"
+        ) from None
 
 
 def check_store(uri: str) -> None:
     """Check the server of a tracking store with the credentials in the environment; other stores need no check."""
-    if is_server(uri):
+    if uri.startswith(("http://", "https://")):
         check_server(Access(uri, *(os.environ.get(name, "") for name in CREDENTIALS)))
 
 
-def explain(error: str) -> str:
-    """Say in one line why MLflow's client failed: its own words are long and do not say what to do."""
+def explain(error: str, user: str | None = None) -> str:
+    """Say in one line why MLflow's client failed: its own words are long and do not say what to do.
+
+    Parameters
+    ----------
+    error : what it says
+    user : name at the server; default: the one in the environment
+    """
     text = " ".join(error.split())
-    user = os.environ.get(CREDENTIALS[0], "")
-    for sign, reason in REASONS.items():
-        if sign in text:
-            return reason.format(user=f"user {user}" if user else "no user name was given and")
-    return text
+    name = os.environ.get(USERNAME, "") if user is None else user
+    who = f"user {name}" if name else "nobody (no user name was given)"
+    return next((reason.format(who=who) for sign, reason in REASONS.items() if sign in text), text)
 
 
+REFUSED = "Permission denied"
+_NO_LOGIN = (
+    "login refused for {who}: not known there, or the password is wrong or has expired; "
+    "ask the team's admin for a new file and run spikeprint team join FILE"
+)
+_NO_RIGHT = "{who} has no right to do that; ask the team's admin for another role"
+_GONE = "the server stopped answering; nothing is lost: the same command does the rest when it is back"
+_BROKEN = "the server failed (error 500) at this request; its log says why (mlflow.log of spikeprint team)"
 REASONS = {
-    "error code 401": "login refused: {user} is not known there, or the password is wrong or has expired; "
-    "ask the team's admin for a new file and run spikeprint team join FILE",
-    "error code 403": "{user} has no right to do that; ask the team's admin for another role",
-    "403 Client Error": "{user} has no right to do that; ask the team's admin for another role",
-    "failed with exception": "no server answers; is it running (spikeprint team status), and is the address right?",
-    "Max retries exceeded": "the server stopped answering; nothing is lost: run the same command again when it is back",
-    "Connection aborted": "the server stopped answering; nothing is lost: run the same command again when it is back",
-    "Connection refused": "the server stopped answering; nothing is lost: run the same command again when it is back",
+    "error code 401": _NO_LOGIN,
+    "401 Client Error": _NO_LOGIN,
+    "error code 403": _NO_RIGHT,
+    "403 Client Error": _NO_RIGHT,
+    "too many 500": _BROKEN,
+    "failed with exception": _GONE,
+    "Max retries exceeded": _GONE,
+    "Connection aborted": _GONE,
+    "Connection refused": _GONE,
+    "Server disconnected": _GONE,
 }
 """What MLflow's client says (first match) -> what it means."""

@@ -30,7 +30,7 @@ from ..core.errors import RegistryError
 from ..core.files import read_json
 from .claims import KEY_TAG, clone_id, close_run, fail_unfinished, find_runs, open_run
 from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
-from .remote import USERNAME, check_store, explain, is_server, team_access, use_credentials
+from .remote import USERNAME, check_store, explain, team_access, use_credentials
 
 LOGGER = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ def _log_run(
 ) -> list[SyncedRun]:
     """Log a row; the run, or nothing when a colleague has logged the same row meanwhile.
 
-    Whatever has been logged before by a sync that was cut short is logged again, with the same time stamps: it stays one.
+    What a sync that was cut short has logged is logged again, with the same time stamps: it is there once.
     """
     experiment_id = client.get_run(parent_id).info.experiment_id
     values = _recorded_params(params, row)
@@ -247,7 +247,7 @@ def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:
 
 
 def _metrics(root: Path, row: FinishedRow, now: int) -> list[Metric]:
-    """Scores, when evaluated, and the losses of the final network, one point per epoch and part, with one time stamp."""
+    """Scores, when evaluated, and the losses of the final network, one point per epoch and part; one time stamp."""
     scores = f"reports/metrics/{row.ablation}.json"
     losses = f"reports/plots/losses/{row.ablation}.csv"
     metrics = []

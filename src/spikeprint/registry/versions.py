@@ -69,7 +69,9 @@ def create_version(
         )
     # the store counts versions, so of two that were made at once everybody takes the same for the first
     identity = {key: tags[key] for key in IDENTITY if key in tags}
-    same = [version for version in _list_versions(client, name) if identity and identity.items() <= version.tags.items()]
+    same = [
+        version for version in _list_versions(client, name) if identity and identity.items() <= version.tags.items()
+    ]
     if same and int(same[0].version) < int(made.version):
         client.delete_model_version(name, made.version)
         return same[0]

@@ -1,4 +1,4 @@
-"""Users of the team's MLflow server. Enters: names, roles, passwords. Leaves: accounts, by MLflow's own REST interface."""
+"""Users of the team's MLflow server. Enters: names, roles, passwords. Leaves: accounts, by MLflow's REST interface."""
 
 import base64
 import json

@@ -38,7 +38,7 @@ def start_postgres(data: Path, port: int, password: str) -> None:
     # no socket: its path may be at most 107 bytes long, and the port is enough
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
     log = data / "server.log"
-    words = ["-D", data, "-l", log, "-w", "-t", str(START_S), "-o", options, "start"]
+    words: list[str | Path] = ["-D", data, "-l", log, "-w", "-t", str(START_S), "-o", options, "start"]
     done = _run(programs / "pg_ctl", *words, data=data)
     if done.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
@@ -110,7 +110,19 @@ def _make_cluster(programs: Path, data: Path, password: str) -> None:
         secret.flush()
         if owner:
             os.chown(secret.name, owner.pw_uid, owner.pw_gid)
-        words = ["-D", data, "-U", USER, "--pwfile", secret.name, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"]
+        words: list[str | Path] = [
+            "-D",
+            data,
+            "-U",
+            USER,
+            "--pwfile",
+            secret.name,
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         done = _run(programs / "initdb", *words, data=data)
     if done.returncode:
         shutil.rmtree(data, ignore_errors=True)
@@ -125,7 +137,9 @@ def _stand_in() -> pwd.struct_passwd | None:
     known = {entry.pw_name: entry for entry in pwd.getpwall()}
     found = next((known[name] for name in UNPRIVILEGED if name in known), None)
     if found is None:
-        raise ConfigError("PostgreSQL does not run as root, and there is no user postgres or nobody; run as another user")
+        raise ConfigError(
+            "PostgreSQL does not run as root, and there is no user postgres or nobody; run as another user"
+        )
     return found
 
 

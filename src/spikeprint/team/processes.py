@@ -1,4 +1,4 @@
-"""Servers that outlive the command that started them. Enters: a command. Leaves: a process, its id and its log on disk."""
+"""Servers that outlive the command that started them. Enters: a command. Leaves: a process, its id and log on disk."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
@@ -89,7 +89,9 @@ def wait_until_ready(home: Path, name: str, url: str, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not answers(url):
         if running(home, name) is None:
-            raise RegistryError(f"{name}: the server ended while starting ({_last_line(home, name)}); see {home / name}.log")
+            raise RegistryError(
+                f"{name}: the server ended while starting ({_last_line(home, name)}); see {home / name}.log"
+            )
         if time.monotonic() > deadline:
             raise RegistryError(f"{name}: no answer at {url} within {timeout_s:.0f} s; see {home / name}.log")
         time.sleep(POLL_S)
@@ -108,10 +110,8 @@ def answers(url: str) -> bool:
 
 def _signal(pid: int, number: int) -> None:
     """Signal a whole session: ``start_process`` made its server the leader of one."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _last_line(home: Path, name: str) -> str:

@@ -1,11 +1,10 @@
-"""A team's servers, up and down. Enters: a home folder and its settings. Leaves: running servers, their state, users."""
+"""A team's servers, up and down. Enters: a home folder and its settings. Leaves: running servers, their state."""
 
 import configparser
 import io
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -105,7 +104,9 @@ def add_user(home: Path, name: str, role: str, is_reset: bool = False) -> Access
         raise ConfigError(f"user '{name}': letters, digits and .-_ are needed, and another name than admin")
     with _changing(home) as settings:
         if name in settings.users and not is_reset:
-            raise ConfigError(f"user '{name}' is there ({settings.users[name].role}); --reset gives new secrets and role")
+            raise ConfigError(
+                f"user '{name}' is there ({settings.users[name].role}); --reset gives new secrets and role"
+            )
         password, keys = new_secret(), (name, new_secret()) if settings.has_local_store else ("", "")
         Accounts(f"http://{settings.host}:{settings.port}", settings.admin_password).put(name, password, role)
         settings = replace(settings, users={**settings.users, name: User(role, *keys)})
@@ -141,16 +142,18 @@ def _check_ports(home: Path, settings: Settings) -> None:
     known = load_settings(home) if (home / FILE).is_file() else settings
     if running(home, MLFLOW) and replace(known, users={}) != replace(settings, users={}):
         raise ConfigError(f"{home}: the servers run with other settings; run spikeprint team down first")
-    if not settings.database and not is_running_or_new(home):
+    if not settings.database and not _has_postgres_up(home):
         ports[POSTGRES] = settings.port + 2
     for name, port in ports.items():
         if not 1024 <= port <= 65535:
-            raise ConfigError(f"--port {settings.port}: three free ports from 1024 to 65535 are needed, from it onwards")
+            raise ConfigError(
+                f"--port {settings.port}: three free ports from 1024 to 65535 are needed, from it onwards"
+            )
         if not running(home, name) and _is_taken(settings.host, port):
             raise ConfigError(f"--port {settings.port}: port {port} ({name}) is taken on {settings.host}; give another")
 
 
-def is_running_or_new(home: Path) -> bool:
+def _has_postgres_up(home: Path) -> bool:
     """Whether the local PostgreSQL runs already."""
     return (home / POSTGRES / "PG_VERSION").is_file() and is_running(home / POSTGRES)
 

@@ -1,4 +1,4 @@
-"""What a team's servers are and who may use them. Enters: a home folder. Leaves: ``Settings``, kept in one private file.
+"""What a team's servers are and who may use them. Enters: a home folder. Leaves: ``Settings``, in one private file.
 
 The home folder is no part of a project: it belongs to the machine, as a database does.
 """
@@ -29,7 +29,7 @@ SERVER_KEY = "mlflow-server"
 
 @dataclass(frozen=True)
 class User:
-    """A member of the team; ``access_key`` and ``secret_key`` of the local store, ``""`` where the store is not ours."""
+    """A member of the team; the keys are of the local store, ``""`` where the store is not ours."""
 
     role: str
     access_key: str = ""
@@ -99,7 +99,9 @@ class Settings:
         """Return what a user needs to reach the servers."""
         keys = self.users.get(name, User("admin"))
         where = {"data": self.store_data, "endpoint": self.store_endpoint}
-        return Access(self.tracking_uri, name, password, **where, access_key=keys.access_key, secret_key=keys.secret_key)
+        return Access(
+            self.tracking_uri, name, password, **where, access_key=keys.access_key, secret_key=keys.secret_key
+        )
 
 
 def default_home() -> Path:
