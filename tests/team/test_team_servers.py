@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -33,6 +34,7 @@ for module in ("nanio", "flask_wtf", "psycopg", "boto3", "dvc_s3"):
 
 helpers = runpy.run_path(str(Path(__file__).parents[1] / "registry" / "conftest.py"))
 MODEL = "spikeprint-cvae"
+GUIDE = Path(__file__).parents[2] / "docs" / "team.md"
 
 
 class Said(NamedTuple):
@@ -294,6 +296,17 @@ def test_a_reader_is_refused_in_one_line(clones):
         assert "user rita has no right to do that; ask the team's admin" in only_error(
             spikeprint(clones["rita"], *words, ok=False)
         )
+
+
+def test_the_guide_runs(team, clones):
+    blocks = re.findall(r"^```(sh(?: clone)?)\n(.*?)^```", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for kind, block in blocks:
+        text = block.replace("alice", "dora").replace("rita", "rolf").replace("../", f"{team.folder}/")
+        words = [line for line in text.splitlines() if not line.startswith("pip install")]
+        place = clones["alice"] if kind.endswith("clone") else Project(team.folder)
+        place.run("bash", "-e", "-c", "\n".join(words), SPIKEPRINT_TEAM_HOME=str(team.home))
+    spikeprint(clones["alice"], "team", "join", team.folder / "alice.env")
 
 
 # Trouble -------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ..core.access import FILE as ACCESS_FILE
 from ..core.access import read_access, write_access
 from ..core.errors import ConfigError
 from ..core.files import find_root
-from ..team.settings import FILE, ROLES, Settings, default_home, load_settings, new_settings
+from ..team.settings import EVERYWHERE, FILE, ROLES, Settings, default_home, load_settings, new_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, help="port of MLflow (default: 5080); the store and PostgreSQL take the next two"
     )
     up.add_argument("--url", help="how clients reach MLflow when not by host and port, e.g. through a TLS proxy")
+    up.add_argument("--store-url", help="the same for the local S3 store")
     up.add_argument(
         "--database", help="your PostgreSQL: postgresql://user@host/name; password in PGPASSWORD or ~/.pgpass"
     )
@@ -78,7 +79,7 @@ def _up(arguments: argparse.Namespace) -> int:
 
 def _change(settings: Settings, arguments: argparse.Namespace) -> Settings:
     """Take over the options that were given, and the secrets that belong to them, from the environment."""
-    names = ("host", "port", "url", "database", "artifacts", "data", "endpoint")
+    names = ("host", "port", "url", "store_url", "database", "artifacts", "data", "endpoint")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if (url := given.get("database")) and (not url.startswith("postgresql://") or urlsplit(url).password):
         raise ConfigError(
@@ -95,7 +96,12 @@ def _change(settings: Settings, arguments: argparse.Namespace) -> Settings:
     if "artifacts" in given:
         given["access_key"] = os.environ.get("AWS_ACCESS_KEY_ID", "")
         given["secret_key"] = os.environ.get("AWS_SECRET_ACCESS_KEY", "")
-    return replace(settings, **given)
+    changed = replace(settings, **given)
+    if changed.host in EVERYWHERE and not (changed.url and (changed.store_url or changed.artifacts)):
+        raise ConfigError(
+            f"--host {changed.host}: clients need addresses to go to: give --url http://name:port, and --store-url too"
+        )
+    return changed
 
 
 def _down(arguments: argparse.Namespace) -> int:
@@ -177,8 +183,8 @@ def _set_remote(root: Path, options: dict[str, str] | None) -> None:
     with config.edit("local") as local:
         if options is None:
             local["remote"].pop(REMOTE, None)
-            if local["core"].get("remote") == REMOTE:
-                del local["core"]["remote"]
+            if local["core"].pop("remote", None) == REMOTE and local["remote"]:
+                local["core"]["remote"] = next(iter(local["remote"]))  # what `make setup` had made the default
         else:
             local["remote"][REMOTE] = {**options, **TIMEOUTS_S}
             local["core"]["remote"] = REMOTE

@@ -63,7 +63,7 @@ def bring_up(home: Path, settings: Settings) -> list[ServerState]:
         where = ["--host", settings.host, "--port", str(settings.port), "--workers", "1"]
         command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", *where]
         start_process(home, MLFLOW, command, _environment() | _mlflow_environment(home, settings))
-        wait_until_ready(home, MLFLOW, f"http://{settings.host}:{settings.port}/health", READY_S)
+        wait_until_ready(home, MLFLOW, f"http://{settings.local_host}:{settings.port}/health", READY_S)
         write_access(home / "admin.env", settings.access("admin", settings.admin_password))
     return describe(home, settings)
 
@@ -78,7 +78,7 @@ def bring_down(home: Path) -> list[str]:
 
 def describe(home: Path, settings: Settings) -> list[ServerState]:
     """Return the state of every server."""
-    here = f"http://{settings.host}:{settings.port}"
+    here = f"http://{settings.local_host}:{settings.port}"
     is_store_up = answers(settings.store_endpoint or "https://s3.amazonaws.com")
     database = settings.database or f"postgresql://127.0.0.1:{settings.port + 2}"
     is_database_up = _listens(database) if settings.database else is_running(home / POSTGRES)
@@ -108,7 +108,7 @@ def add_user(home: Path, name: str, role: str, is_reset: bool = False) -> Access
                 f"user '{name}' is there ({settings.users[name].role}); --reset gives new secrets and role"
             )
         password, keys = new_secret(), (name, new_secret()) if settings.has_local_store else ("", "")
-        Accounts(f"http://{settings.host}:{settings.port}", settings.admin_password).put(name, password, role)
+        Accounts(f"http://{settings.local_host}:{settings.port}", settings.admin_password).put(name, password, role)
         settings = replace(settings, users={**settings.users, name: User(role, *keys)})
         save_settings(home, settings)
     return settings.access(name, password)
@@ -125,7 +125,7 @@ def remove_user(home: Path, name: str) -> None:
     with _changing(home) as settings:
         if name not in settings.users:
             raise ConfigError(f"user '{name}': not known; there are {', '.join(sorted(settings.users)) or 'none'}")
-        Accounts(f"http://{settings.host}:{settings.port}", settings.admin_password).remove(name)
+        Accounts(f"http://{settings.local_host}:{settings.port}", settings.admin_password).remove(name)
         save_settings(home, replace(settings, users={n: u for n, u in settings.users.items() if n != name}))
 
 

@@ -23,6 +23,9 @@ FILE = "settings.json"
 ARTIFACTS, DATA = "mlflow", "dvc"
 """Buckets of the local store: MLflow's, which only its server may touch, and DVC's."""
 
+EVERYWHERE = ("0.0.0.0", "::", "")
+"""Addresses that mean every network of this machine; nobody can be sent to them."""
+
 SERVER_KEY = "mlflow-server"
 """Access key of the MLflow server at the local store."""
 
@@ -43,7 +46,7 @@ class Settings:
     Attributes
     ----------
     host, port : where MLflow listens; the local S3 store and PostgreSQL listen on the next two ports
-    url : how clients reach MLflow, when not by host and port (a proxy with TLS in front)
+    url, store_url : how clients reach MLflow and the local store, when not by host and port (a TLS proxy in front)
     database : ``postgresql://user@host/name`` without a password; ``""`` = a local PostgreSQL
     database_password : of that database, ``""`` = left to libpq (``~/.pgpass``)
     artifacts, data, endpoint : ``s3://bucket/prefix`` of MLflow and of DVC and where; ``""`` = the local store
@@ -55,6 +58,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 5080
     url: str = ""
+    store_url: str = ""
     database: str = ""
     database_password: str = ""
     artifacts: str = ""
@@ -76,6 +80,11 @@ class Settings:
         return self.url or f"http://{self.host}:{self.port}"
 
     @property
+    def local_host(self) -> str:
+        """Where this machine reaches what listens on ``host``."""
+        return "127.0.0.1" if self.host in EVERYWHERE else self.host
+
+    @property
     def has_local_store(self) -> bool:
         """Whether the S3 store is started here."""
         return not self.artifacts
@@ -83,7 +92,7 @@ class Settings:
     @property
     def store_endpoint(self) -> str:
         """Address of the S3 store; ``""`` for Amazon's own."""
-        return f"http://{self.host}:{self.port + 1}" if self.has_local_store else self.endpoint
+        return f"http://{self.local_host}:{self.port + 1}" if self.has_local_store else self.endpoint
 
     @property
     def store_artifacts(self) -> str:
@@ -98,7 +107,7 @@ class Settings:
     def access(self, name: str, password: str) -> Access:
         """Return what a user needs to reach the servers."""
         keys = self.users.get(name, User("admin"))
-        where = {"data": self.store_data, "endpoint": self.store_endpoint}
+        where = {"data": self.store_data, "endpoint": self.store_url or self.store_endpoint}
         return Access(
             self.tracking_uri, name, password, **where, access_key=keys.access_key, secret_key=keys.secret_key
         )
@@ -106,6 +115,8 @@ class Settings:
 
 def default_home() -> Path:
     """Return where a machine keeps its team's servers; PostgreSQL, which root cannot run, must reach it."""
+    if chosen := os.environ.get("SPIKEPRINT_TEAM_HOME"):
+        return Path(chosen)
     if os.geteuid() == 0:
         return Path("/var/lib/spikeprint-team")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "spikeprint" / "team"
