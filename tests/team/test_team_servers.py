@@ -291,11 +291,16 @@ def test_a_reader_classifies_with_a_model_of_the_shared_registry(clones):
 
 
 def test_a_reader_is_refused_in_one_line(clones):
+    client = connect(clones["rita"].folder)
+    aliases = client.get_registered_model(MODEL).aliases
+    found = client.search_model_versions(f"name = '{MODEL}'")
+    other = next(version.version for version in found if version.version != aliases["staging"])
     new_results({"rita": clones["rita"]}, seed=9)
-    for words in (("sync",), ("promote", "--to", "staging", "--version", "2")):
+    for words in (("sync",), ("promote", "--to", "staging", "--version", other)):
         assert "user rita has no right to do that; ask the team's admin" in only_error(
             spikeprint(clones["rita"], *words, ok=False)
         )
+    assert client.get_registered_model(MODEL).aliases == aliases
 
 
 def test_the_guide_runs(team, clones):
