@@ -395,6 +395,8 @@ def test_old_credentials_are_refused_in_one_line_and_new_ones_join(team, clones)
     team.call("add-user", "bob", "--reset")
     told = only_error(spikeprint(clones["bob"], "sync", ok=False))
     assert "login refused for user bob: not known there, or the password is wrong or has expired" in told
+    (clones["bob"].folder / "late.bin").write_bytes(b"late")
+    dvc(clones["bob"], "add", "-q", "late.bin")
     assert "403" in dvc(clones["bob"], "push", ok=False).stderr
     spikeprint(clones["bob"], "team", "join", team.folder / "bob.env")
     assert spikeprint(clones["bob"], "sync").out.startswith("0 new runs")
