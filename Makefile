@@ -19,7 +19,7 @@ export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup remote run test lint ui serve params-page clean
+.PHONY: help setup remote run test lint ui team-up serve params-page clean
 
 help:  ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ lint: setup  ## ruff and mypy
 ui: setup  ## MLflow's pages on http://127.0.0.1:5000 (one worker, no job runner: 0.5 GB instead of 1.9)
 	@$(BIN)/spikeprint sync
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --workers 1 --port $(or $(PORT),5000)
+
+team-up: setup  ## MLflow with users, PostgreSQL and an S3 store for several people, see docs/team.md
+	@$(BIN)/python -c "import dvc_s3, flask_wtf, nanio, psycopg" 2>/dev/null \
+	  || $(BIN)/python -m pip install -q -c constraints.txt -e '.[team]'
+	@$(BIN)/spikeprint team up $(ARGS)
 
 serve: setup  ## serve the production model on http://127.0.0.1:5001
 	@$(BIN)/spikeprint serve --port $(or $(PORT),5001)

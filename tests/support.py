@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,3 +91,15 @@ def shrink(values: dict) -> None:
     values["evaluate"].update(n_folds=2, control_folds=1)
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}
     values["register"].update(floor=0.2, margin_over_control=0.0)
+
+
+def free_ports(n: int) -> int:
+    """Return the first of ``n`` consecutive ports that nobody listens on."""
+    for first in range(20000 + os.getpid() % 10000, 60000, n):
+        try:
+            for port in range(first, first + n):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+    raise RuntimeError("no free ports")

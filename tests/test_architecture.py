@@ -23,7 +23,7 @@ RULES = "see docs/architecture.md"
 
 LAYERS = {
     "core": 0, "training": 1, "io": 1, "synth": 2, "features": 2, "validate": 2, "evaluate": 2, "cvae": 3,
-    "registry": 4, "report": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
+    "registry": 4, "report": 4, "team": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 NARROW = {
     "cvae": (
@@ -37,6 +37,7 @@ NARROW = {
         "evaluate.decision",
         "evaluate.novelty",
     ),
+    "team": ("core",),
     "registry": ("core", "cvae", "features.transforms", "validate.schemas", "evaluate.heads", "io.download"),
 }
 """Rooms that may use only these of the layers below."""
@@ -54,6 +55,7 @@ ROOMS = {
     "pytorch_lightning": ("training", "cvae"),
     "torch": ("training", "cvae", "registry", "stages", "commands"),
     "matplotlib": ("report",),
+    "nanio": ("team",),
     "umap": ("evaluate",),
 }
 """Heavy library -> the rooms that may import it."""

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "register": "make the trained model a version in the registry; staging if it passes the gate",
     "promote": "move a registered version to staging or production",
     "serve": "serve the production model over HTTP",
+    "team": "share one MLflow server and one data store among several people",
     "doctor": "show versions, device, data, remotes and what is stale",
 }
 """Verb -> one line of help, in the order in which a user meets them."""

@@ -41,8 +41,11 @@ def find_root(start: Path | None = None) -> Path:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it onto ``path`` when the block ends without an error."""
+def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it onto ``path`` when the block ends without an error.
+
+    The temporary is for its owner's eyes only; ``mode`` is what the file has from the moment it bears its name.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -50,7 +53,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -75,6 +78,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically into a file that only its owner can read: passwords and keys."""
+    with atomic_path(path, 0o600) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

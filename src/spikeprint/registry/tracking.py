@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +22,15 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.config import Params
 from ..core.errors import RegistryError
 from ..core.files import read_json
+from .claims import KEY_TAG, clone_id, close_run, fail_unfinished, find_runs, open_run
 from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
+from .remote import USERNAME, check_store, explain, team_access, use_credentials
 
 LOGGER = logging.getLogger(__name__)
 
@@ -36,9 +38,6 @@ EXPERIMENT = "spikeprint"
 
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open on runs and charts rather than on traces of language models."""
-
-KEY_TAG = "dvc.stage_md5"
-"""Set when a run is complete, so that a run cut short is not taken for one."""
 
 PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "torch", "pytorch-lightning", "mlflow")
 """Versions recorded with a run."""
@@ -56,8 +55,9 @@ class SyncedRun:
 def connect(root: Path) -> MlflowClient:
     """Return a client of the project's tracking store and model registry, created on the first call.
 
-    ``MLFLOW_TRACKING_URI`` wins; else ``<root>/mlflow.db`` with artifacts in ``<root>/mlruns``. Safe from several
-    processes at once: MLflow itself fails when two of them create the same database.
+    ``MLFLOW_TRACKING_URI`` wins; else the server of the team that the clone has joined; else ``<root>/mlflow.db`` with
+    artifacts in ``<root>/mlruns``. Safe from several processes at once: MLflow itself fails when two of them create the
+    same database. A server that does not answer is given up within seconds.
 
     Raises
     ------
@@ -66,26 +66,34 @@ def connect(root: Path) -> MlflowClient:
     """
     root = Path(root).resolve()
     uri = tracking_uri(root)
+    use_credentials(team_access(root))
+    check_store(uri)
     with store_errors(f"tracking store {uri}"), store_lock(root):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         if client.get_experiment_by_name(EXPERIMENT) is None:
             local = (root / "mlruns").as_uri() if uri.startswith("sqlite:") else None
-            client.create_experiment(EXPERIMENT, artifact_location=local, tags=TRAINING_VIEW)
+            try:
+                client.create_experiment(EXPERIMENT, artifact_location=local, tags=TRAINING_VIEW)
+            except MlflowException as error:  # another clone has just made it
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
     return client
 
 
 def tracking_uri(root: Path) -> str:
     """Return where the tracking store of a project is, see ``connect``."""
+    if access := team_access(root):
+        return access.tracking_uri
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(root).resolve() / 'mlflow.db'}"
 
 
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
-    """Turn errors of MLflow and of its database into a RegistryError of one line that starts with ``what``."""
+    """Turn errors of MLflow, its database and its server into a RegistryError of one line that starts with ``what``."""
     try:
         yield
-    except MlflowException as error:
-        raise RegistryError(f"{what}: {' '.join(str(error).split())}") from None
+    except (MlflowException, RequestException) as error:
+        raise RegistryError(f"{what}: {explain(str(error))}") from None
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())  # orig: the database's own words
         raise RegistryError(
@@ -105,8 +113,9 @@ def store_lock(root: Path) -> Iterator[None]:
 def sync(root: Path) -> list[SyncedRun]:
     """Log every finished ablation row that the store does not hold yet.
 
-    The runs of one data state share a parent run; inside ``mlflow run`` the project's own run is the parent. Rows whose
-    result files are not those in ``dvc.lock`` are skipped with a warning.
+    The runs of one data state share a parent run; inside ``mlflow run`` the project's own run is the parent. A run that
+    a sync of this clone left open is completed, or marked failed when nobody needs it any more. Rows whose result files
+    are not those in ``dvc.lock`` are skipped with a warning.
 
     Returns
     -------
@@ -130,7 +139,8 @@ def sync(root: Path) -> list[SyncedRun]:
             if row and find_run(client, row.key) is None and _is_as_recorded(root, row):
                 parent_id = project_run or _pipeline_run(client, row.data_md5)
                 inputs = _dataset_inputs(root, row, stages)
-                new.append(_log_run(client, root, row, params, inputs, parent_id))
+                new += _log_run(client, root, row, params, inputs, parent_id)
+        fail_unfinished(client, clone_id(root))
         for parent_id in {run.parent_id for run in new}:
             _log_report(client, root, stages.get("report", {}), parent_id)
     return new
@@ -138,7 +148,7 @@ def sync(root: Path) -> list[SyncedRun]:
 
 def find_run(client: MlflowClient, key: str) -> Run | None:
     """Return the complete run of the lock entries with this key, whatever its experiment, or None."""
-    return _find(client, KEY_TAG, key)
+    return next(iter(find_runs(client, {KEY_TAG: key})), None)
 
 
 def git_commit(root: Path) -> str:
@@ -155,21 +165,15 @@ def git_commit(root: Path) -> str:
 
 
 def user_name() -> str:
-    """Return the login name, ``"unknown"`` where the machine has none (some containers)."""
+    """Return the name at the team's server, else at this machine, ``"unknown"`` where it has none (some containers)."""
     try:
-        return getpass.getuser()
+        return os.environ.get(USERNAME) or getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
 
 def _git(root: Path, *words: str) -> str:
     return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def _find(client: MlflowClient, tag: str, value: str) -> Run | None:
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, filter_string=f"tags.`{tag}` = '{value}'", max_results=1)
-    return runs[0] if runs else None
 
 
 def _is_as_recorded(root: Path, row: FinishedRow) -> bool:
@@ -189,18 +193,25 @@ def _results(outs: Mapping[str, str]) -> dict[str, str]:
 
 def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
     """Return the id of the parent run of a data state, made when absent."""
-    if parent := _find(client, "spikeprint.pipeline", data_md5):
-        return parent.info.run_id
+    if parents := find_runs(client, {"spikeprint.pipeline": data_md5}):
+        return parents[0].info.run_id
     (experiment,) = client.search_experiments(filter_string=f"name = '{EXPERIMENT}'")
     tags = {"spikeprint.pipeline": data_md5, "mlflow.user": user_name()}
     run = client.create_run(experiment.experiment_id, run_name=f"pipeline-{data_md5[:8]}", tags=tags)
     client.set_terminated(run.info.run_id)
-    return run.info.run_id
+    first = find_runs(client, {"spikeprint.pipeline": data_md5})[0].info.run_id
+    if first != run.info.run_id:  # two clones made one at the same time
+        client.delete_run(run.info.run_id)
+    return first
 
 
 def _log_run(
     client: MlflowClient, root: Path, row: FinishedRow, params: Params, inputs: list[DatasetInput], parent_id: str
-) -> SyncedRun:
+) -> list[SyncedRun]:
+    """Log a row; the run, or nothing when a colleague has logged the same row meanwhile.
+
+    What a sync that was cut short has logged is logged again, with the same time stamps: it is there once.
+    """
     experiment_id = client.get_run(parent_id).info.experiment_id
     values = _recorded_params(params, row)
     commit = git_commit(root)
@@ -215,19 +226,14 @@ def _log_run(
         **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
     }
     logged = [Param(key, json.dumps(v) if isinstance(v, list) else str(v)) for key, v in flatten(values).items()]
-    run_id = client.create_run(experiment_id, run_name=row.ablation).info.run_id
-    status = "FAILED"
-    try:
-        client.log_batch(run_id, _metrics(root, row), logged, [RunTag(*tag) for tag in tags.items()])
-        client.log_inputs(run_id, inputs)
-        for path in _results(row.outs):
-            client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
-        client.log_dict(run_id, _environment(), "environment.json")
-        client.set_tag(run_id, KEY_TAG, row.key)
-        status = "FINISHED"
-    finally:
-        client.set_terminated(run_id, status)
-    return SyncedRun(row.ablation, run_id, parent_id)
+    run = open_run(client, experiment_id, row.key, row.ablation, clone_id(root))
+    run_id, now = run.info.run_id, run.info.start_time
+    client.log_batch(run_id, _metrics(root, row, now), logged, [RunTag(*tag) for tag in tags.items()])
+    client.log_inputs(run_id, inputs)
+    for path in _results(row.outs):
+        client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
+    client.log_dict(run_id, _environment(), "environment.json")
+    return [SyncedRun(row.ablation, run_id, parent_id)] if close_run(client, run_id, row.key) else []
 
 
 def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:
@@ -240,9 +246,8 @@ def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:
     return {"description": "", **base, **preset, **overrides, **rest}
 
 
-def _metrics(root: Path, row: FinishedRow) -> list[Metric]:
-    """Scores, when evaluated, and the losses of the final network, one point per epoch and part."""
-    now = int(time.time() * 1000)
+def _metrics(root: Path, row: FinishedRow, now: int) -> list[Metric]:
+    """Scores, when evaluated, and the losses of the final network, one point per epoch and part; one time stamp."""
     scores = f"reports/metrics/{row.ablation}.json"
     losses = f"reports/plots/losses/{row.ablation}.csv"
     metrics = []

@@ -14,7 +14,7 @@ import mlflow
 import mlflow.artifacts
 import mlflow.pyfunc
 import numpy as np
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import LoggedModelOutput, Run
 from mlflow.entities.model_registry import ModelVersion
 
@@ -24,6 +24,9 @@ from .tracking import connect, store_errors, tracking_uri
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "safetensors", "mlflow")
 """All that a served version needs."""
+
+IDENTITY = ("bundle_sha256", "metrics_md5")
+"""Tags that make a version the same as another."""
 
 
 def create_version(
@@ -35,7 +38,8 @@ def create_version(
     ----------
     bundle : folder; its ``folds.safetensors`` stays behind, serving does not need it
     example : modality -> (n_units, length) float64, shown with the model
-    tags : of the version
+    tags : of the version; when a colleague has registered the same bundle with the same scores meanwhile, that version
+        is returned and none added
     """
     with tempfile.TemporaryDirectory() as temporary:
         copy, saved = Path(temporary) / "bundle", Path(temporary) / "model"
@@ -54,16 +58,29 @@ def create_version(
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Cell type and embedding of a unit (spikeprint)")
+        try:
+            client.create_registered_model(name, description="Cell type and embedding of a unit (spikeprint)")
+        except MlflowException as error:  # another clone has just made it
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
     with _as_default_store(client.tracking_uri):
-        return client.create_model_version(
+        made = client.create_model_version(
             name, f"models:/{model.model_id}", run.info.run_id, tags, model_id=model.model_id
         )
+    # the store counts versions, so of two that were made at once everybody takes the same for the first
+    identity = {key: tags[key] for key in IDENTITY if key in tags}
+    same = [
+        version for version in _list_versions(client, name) if identity and identity.items() <= version.tags.items()
+    ]
+    if same and int(same[0].version) < int(made.version):
+        client.delete_model_version(name, made.version)
+        return same[0]
+    return made
 
 
 def find_version(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
     """Return the newest version of ``name`` that carries all ``tags``, or None."""
-    for version in client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"]):
+    for version in reversed(_list_versions(client, name)):
         if tags.items() <= version.tags.items():
             return version
     return None
@@ -114,6 +131,12 @@ def fetch_bundle(root: Path, uri: str) -> Path:
         location = client.get_logged_model(str(version.source).removeprefix("models:/")).artifact_location
         found = mlflow.artifacts.download_artifacts(f"{location}/artifacts/bundle", tracking_uri=tracking_uri(root))
     return Path(found)
+
+
+def _list_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """All versions of a model, oldest first."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda version: int(version.version))
 
 
 @contextmanager
