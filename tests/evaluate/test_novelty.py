@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from spikeprint.evaluate.decision import novelty_score
+from spikeprint.evaluate.decision import NOVELTY_BLOCK, fold_novelty, member_novelty, novelty_score
 from spikeprint.evaluate.novelty import fit_novelty
 
 
@@ -40,3 +40,14 @@ def test_rare_classes_and_constant_latents_give_finite_scores() -> None:
         scores = novelty_score(x, **fit_novelty(x[rows], codes[rows]))
         assert np.isfinite(scores).all()
         assert scores[codes == 2].max() > 10  # two units do not make all of space usual
+
+
+def test_members_side_by_side_give_the_mean_of_their_scores() -> None:
+    rng = np.random.default_rng(3)
+    fits = [fit_novelty(*units(seed)) for seed in range(3)]
+    centres, precision = (np.stack([fitted[name] for fitted in fits]) for name in ("centres", "precision"))
+    latent = rng.normal(size=(3, NOVELTY_BLOCK + 5, 4)).astype(np.float32) * 5
+    latent[:, 0] = centres[:, 0]  # at distance nothing
+    expected = [novelty_score(z, c, p) for z, c, p in zip(latent, centres, precision, strict=True)]
+    found = member_novelty(latent, *fold_novelty(centres, precision))
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-9, atol=1e-6)

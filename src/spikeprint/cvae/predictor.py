@@ -11,10 +11,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..evaluate.decision import apply_calibration, novelty_score, prediction_sets
+from ..evaluate.decision import apply_calibration, fold_novelty, member_novelty, prediction_sets
 from ..evaluate.readout import read_out
 from ..features.transforms import INPUT_LENGTHS
 from .data import encode_words, join_inputs
+from .folded import FoldedEncoder
 from .networks import CVAENetwork, NetworkShape, Standardise
 
 BATCH = 512
@@ -70,6 +71,9 @@ class Predictor:
         }
         self.network.load_state_dict(weights, strict=True)
         self.network.eval()
+        self.encoder = FoldedEncoder(self.network)
+        centres = self.arrays.get("novelty.centres")
+        self.surroundings = None if centres is None else fold_novelty(centres, self.arrays["novelty.precision"])
 
     @property
     def n_latent(self) -> int:
@@ -135,11 +139,12 @@ class Predictor:
         """
         arrays = self.arrays
         with torch.inference_mode():
-            answers = self.network.classify(torch.from_numpy(latent)).softmax(dim=2).mean(dim=0).double().numpy()
+            logits = self.network.classify(torch.from_numpy(latent)).transpose(1, 2).contiguous()
+            answers = logits.softmax(dim=1).mean(dim=0).T.double().numpy()
         probabilities = apply_calibration(answers, float(arrays["calibration.scale"][0]), arrays["calibration.bias"])
-        shapes = zip(latent, arrays["novelty.centres"], arrays["novelty.precision"], strict=True)
-        each = [novelty_score(z, centres, precision) for z, centres, precision in shapes]
-        novelty = np.mean(each, axis=0) / float(arrays["novelty.limit"][0])
+        if self.surroundings is None:
+            raise ValueError("this model has no measure of novelty: its bundle lacks novelty.centres")
+        novelty = member_novelty(latent, *self.surroundings) / float(arrays["novelty.limit"][0])
         return probabilities, prediction_sets(probabilities, arrays["conformal.thresholds"]), novelty
 
     @staticmethod
@@ -190,18 +195,17 @@ class Predictor:
 
     def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
         """Return the latent means of each member (E, n, D) float32; parameters as in ``embed``."""
-        scaled, present = join_inputs(inputs, self.use_descriptors)
-        codes = self._codes(origin, len(present))
+        n_units = len(next(iter(inputs.values())))
+        codes = self._codes(origin, n_units)
         shape = self.network.shape
-        mean = np.empty((shape.n_members, len(present), shape.n_latent), dtype=np.float32)
-        for start in range(0, len(present), BATCH):
+        mean = np.empty((shape.n_members, n_units, shape.n_latent), dtype=np.float32)
+        for start in range(0, n_units, BATCH):
             rows = slice(start, start + BATCH)
+            scaled, present = join_inputs({name: x[rows] for name, x in inputs.items()}, self.use_descriptors)
             with torch.inference_mode():
-                mask = torch.from_numpy(present[rows])
-                tensors = {name: torch.from_numpy(x[rows]) for name, x in scaled.items()}
-                seen = {n: self.network.for_members(x) for n, x in self.network.prepare(tensors, mask).items()}
-                told = {name: self.network.for_members(code[rows]) for name, code in codes.items()}
-                mean[:, rows] = self.network.encode(seen, self.network.for_members(mask), told)[0].numpy()
+                tensors = {name: torch.from_numpy(x) for name, x in scaled.items()}
+                told = {name: code[rows] for name, code in codes.items()}
+                mean[:, rows] = self.encoder(tensors, torch.from_numpy(present), told).numpy()
         return mean
 
     def _codes(
@@ -210,6 +214,7 @@ class Predictor:
         words = {name: (origin.get(name, ""), known) for name, known in self.vocabulary.items()}
         words["cell_type"] = (cell_type, list(self.network_classes))
         return {
-            name: torch.from_numpy(encode_words(np.broadcast_to(np.asarray(told, dtype=str), (n_units,)), known))
+            # one word for all units is looked up once
+            name: torch.from_numpy(encode_words(np.atleast_1d(np.asarray(told, dtype=str)), known)).expand(n_units)
             for name, (told, known) in words.items()
         }
