@@ -382,6 +382,13 @@ def test_a_version_of_another_schema_is_not_served(folder):
         open_served(folder, {})
 
 
+def test_a_version_of_an_older_package_is_not_served(folder):
+    code = folder / "serving.py"
+    code.write_text(code.read_text().replace("def answer(", "def respond("))
+    with pytest.raises(IncompatibleBundle, match="registered by an older spikeprint; register it again"):
+        open_served(folder, {})
+
+
 class Burglar:
     """Leaves a trace when it is unpickled."""
 

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_options(arguments)
     follower = Follower(root, uri)
     version = follower.resolve()
-    listener = open_listener(arguments.host, arguments.port)
+    listener = bind(arguments.host, arguments.port)
     print(f"serving {version.name} version {version.version} on http://{arguments.host}:{arguments.port}", flush=True)
     os.environ |= {
         "MLFLOW_TRACKING_URI": tracking_uri(root),
@@ -62,8 +62,8 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--follow {arguments.follow:g}: a number from 0 to 86400 s is needed")
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that has an address. It listens once a worker is ready: until then connections are refused.
 
     Raises
     ------
@@ -72,11 +72,16 @@ def open_listener(host: str, port: int) -> socket.socket:
     """
     if not 1 <= port <= 65535:
         raise ConfigError(f"--port {port}: a number from 1 to 65535 is needed")
+    listener = None
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address, family=family, backlog=1024)
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        return listener
     except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]  # without the address, which stands before it
+        if listener:
+            listener.close()
         raise ConfigError(
-            f"--host {host} --port {port}: cannot listen there ({reason}); give another --port or --host"
+            f"--host {host} --port {port}: cannot listen there ({error.strerror}); give another --port or --host"
         ) from None

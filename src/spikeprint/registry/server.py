@@ -18,6 +18,7 @@ import mlflow.pyfunc
 import orjson
 from mlflow import MlflowException
 
+from ..core.errors import IncompatibleBundle
 from .bundle import check_bundle
 from .wire import Refusal, read_request, write_answers, write_refusal
 
@@ -48,11 +49,12 @@ class Served:
         """
         inputs, origin = read_request(body, content_type, query)
         try:
-            table = self.model.predict(None, inputs, origin)
+            columns = self.model.answer(inputs, origin)
         except MlflowException as error:
             raise Refusal(error.message) from None
-        known = {name: self.card[name] for name in ("model_version", "data_hash")}
-        return write_answers(table.assign(**known))
+        n_units = len(columns["label"])
+        known = {name: [self.card[name]] * n_units for name in ("model_version", "data_hash")}
+        return write_answers(columns | known)
 
 
 def open_served(folder: Path, card: dict[str, str]) -> Served:
@@ -66,10 +68,15 @@ def open_served(folder: Path, card: dict[str, str]) -> Served:
     Raises
     ------
     IncompatibleBundle
-        The bundle is damaged or of another schema version.
+        The bundle is damaged or of another schema version, or the version was registered by an older spikeprint.
     """
     check_bundle(folder / "artifacts" / "bundle")
-    return Served(mlflow.pyfunc.load_model(str(folder)).unwrap_python_model(), card)
+    model = mlflow.pyfunc.load_model(str(folder)).unwrap_python_model()
+    if not hasattr(model, "answer"):
+        raise IncompatibleBundle(
+            f"{folder}: registered by an older spikeprint; register it again, or use mlflow models serve"
+        )
+    return Served(model, card)
 
 
 class App:

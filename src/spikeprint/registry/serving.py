@@ -83,21 +83,25 @@ class UnitModel(PythonModel):
             A row or word that cannot be used; becomes HTTP 400 with the reason at the end of the message.
         """
         inputs = {name: stack_rows(name, model_input[name]) for name in LENGTHS}
-        origin = {name: (params or {}).get(name, "") for name in ORIGIN}
+        columns = self.answer(inputs, {name: (params or {}).get(name, "") for name in ORIGIN})
+        return pd.DataFrame(columns)
+
+    def answer(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> dict[str, list[Any]]:
+        """Return the columns of ``predict`` for arrays (n_units, length) float64 and a word for each of ``ORIGIN``."""
         if problem := find_unknown(origin, self.predictor.vocabulary) or find_problem(inputs, self.normalise):
             raise MlflowException.invalid_parameter_value(problem)
         answer = self.predictor.predict(inputs, origin)
         classes = self.predictor.classes
-        columns: dict[str, Any] = {
-            "label": answer.labels,
-            "confidence": answer.confidence,
+        columns: dict[str, list[Any]] = {
+            "label": answer.labels.tolist(),
+            "confidence": answer.confidence.tolist(),
             "probabilities": [dict(zip(classes, row, strict=True)) for row in answer.probabilities.tolist()],
             "embedding": list(answer.embedding),
         }
-        if answer.sets is not None:
+        if answer.sets is not None and answer.novelty is not None:
             columns["prediction_set"] = [list(compress(classes, row)) for row in answer.sets.tolist()]
-            columns |= {"novelty": answer.novelty, "is_novel": answer.novelty > 1}
-        return pd.DataFrame({**columns, **self.identity})
+            columns |= {"novelty": answer.novelty.tolist(), "is_novel": (answer.novelty > 1).tolist()}
+        return columns | {name: [word] * len(answer.labels) for name, word in self.identity.items()}
 
 
 def stack_rows(name: str, rows: Any) -> np.ndarray:
@@ -114,7 +118,7 @@ def stack_rows(name: str, rows: Any) -> np.ndarray:
         They are not that many numbers.
     """
     if not len(rows):
-        raise MlflowException.invalid_parameter_value("no units given; at least one row is needed")
+        return np.empty((0, LENGTHS[name]))
     try:
         values = rows if isinstance(rows, np.ndarray) and rows.ndim == 2 else np.stack([*rows])
         values = np.asarray(values, dtype=np.float64)
@@ -151,6 +155,8 @@ def find_problem(
     normalise : the model's own; its second result, (n_units, n_modalities) bool, marks what carries information
     """
     n_units = {name: len(values) for name, values in inputs.items()}
+    if not any(n_units.values()):
+        return "no units given; at least one row is needed"
     if len(set(n_units.values())) > 1:
         return f"every input needs one row per unit, found {n_units}"
     for name, values in inputs.items():

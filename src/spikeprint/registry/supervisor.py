@@ -55,7 +55,7 @@ class Supervisor:
 
     Parameters
     ----------
-    listener : bound and listening
+    listener : bound; the first worker makes it listen
     find : gives the version to serve now; None = still the one that was found last
     follow_s : how often it is asked, in seconds; 0 = only on SIGHUP
     max_body_bytes : limit of a request

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pandas as pd
 
 from ..core.errors import DataError, suggest
 from .serving import LENGTHS, ORIGIN
@@ -63,13 +62,12 @@ def read_request(
     return _fill(columns), _origin(params, query)
 
 
-def write_answers(table: pd.DataFrame) -> bytes:
-    """Return ``{"predictions": [one object per unit]}``, as MLflow's scoring server would.
+def write_answers(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """Return ``{"predictions": [one object per unit]}``, as MLflow's scoring server would, from one value per unit.
 
     A float32 is written with as many digits as it needs to be read back as the same float32.
     """
-    columns = [table[name].tolist() for name in table]
-    rows = [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return orjson.dumps({"predictions": rows}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
