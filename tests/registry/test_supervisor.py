@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +155,19 @@ def test_a_version_that_does_not_open_is_told_in_one_line(registered, tmp_path):
     last = server.log.read_text().splitlines()[-1]
     assert last.startswith(f"error: {NAME} version 2 is not served: ")
     assert last.endswith("weights.safetensors: changed since the bundle was written; fetch or train it again")
+
+
+def test_workers_do_not_outlive_a_supervisor_that_is_killed(registered, tmp_path):
+    connect(registered).set_registered_model_alias(NAME, "production", "1")
+    server = Server(registered, tmp_path / "log")
+    (worker,) = server.workers()
+    server.process.kill()
+    server.process.wait(PATIENCE_S)
+
+    def is_gone():
+        status = Path(f"/proc/{worker}/status")
+        return not status.is_file() or "State:\tZ" in status.read_text()
+
+    wait(is_gone, "the worker's end")
+    with socket.create_server(("127.0.0.1", server.port)):
+        pass  # the address is free again

@@ -166,7 +166,9 @@ class Supervisor:
         card = self.target.card if self.target else {}
         name = f"{card.get('model')} version {card.get('model_version')}"
         deadline = time.monotonic() + START_S
-        while not self.is_told_to_stop and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if self.is_told_to_stop:
+                return
             if select.select([ready_fd], [], [], 0.1)[0]:
                 said = os.read(ready_fd, 4096).decode()
                 if said != "\n":

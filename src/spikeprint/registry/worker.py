@@ -31,13 +31,17 @@ class DrainingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App, ready_fd: int) -> None:
         super().__init__(config)
-        self.app, self.ready_fd = app, ready_fd
+        self.app, self.ready_fd, self.supervisor = app, ready_fd, os.getppid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept."""
         await super().startup(sockets)
         os.write(self.ready_fd, b"\n")
         os.close(self.ready_fd)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say whether to go: when told to, and when nobody is left who would."""
+        return await super().on_tick(counter) or os.getppid() != self.supervisor
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept no more, answer what comes on the connections that are there, then stop."""
