@@ -384,7 +384,7 @@ def main() -> int:
         size = Size(**{**vars(size), "seconds": arguments.seconds})
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as temporary:
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(1)  # as the server does
         project = make_project(Path(temporary) / "project", 2)
         for part in PARTS:
             if not arguments.only or part.__name__ in arguments.only:
