@@ -4,7 +4,7 @@ Nothing is drawn at random when a model answers, so what training keeps apart is
 subspaces and the scale of the inputs become part of the first weights, all members then read the same input and their
 first layers are one matrix product; the mean that layer normalisation takes off is taken off the weights; batch
 normalisation disappears; what is told about the origin becomes a row of a table. The numbers are those of
-``CVAENetwork.encode`` up to rounding, at a third of the cost. Torch only: the served model runs a copy of this file.
+``CVAENetwork.encode`` up to rounding, at about half of the cost. Torch only: the served model runs a copy of this file.
 Letters in shapes as in ``networks``; F units of a hidden layer.
 """
 
