@@ -8,18 +8,14 @@ left when only they are lost is what a perfect use of these features by these me
 from ../shared/datasets and skipped, with a reason, where they are absent. `--quick` is a smoke run of made-up units.
 """
 
-import argparse
-import json
-import os
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-from cvae import ROOT, TARGETS, Row, Size, find_tables, make_up, row
+from _common import Row, make_row
 
+from cvae import UNIT, Size, run
 from spikeprint.commands._benchmark import find_data, run_trials, score
 from spikeprint.commands._methods import plan_trials, resolve_methods
 from spikeprint.core.config import Params
@@ -46,8 +42,22 @@ def thin(study: Study, labels: np.ndarray, share: float, seed: int) -> Study:
     return replace(study, teaches=teaches)
 
 
-def measure_learning(name: str, units: Units, params: Params, size: Size) -> Iterator[Row]:
+def measure_learning(tables: dict[str, UnitTable], params: Params, size: Size) -> Iterator[Row]:
     """Balanced accuracy on the published test folds against the number of units that teach."""
+    for name, table in tables.items():
+        yield from _learn(name, stack_units({"": table}), params, size)
+
+
+def measure_disputed(tables: dict[str, UnitTable], params: Params, size: Size) -> Iterator[Row]:
+    """Units that all methods call by the same wrong type under every seed of the split."""
+    for name, table in tables.items():
+        yield from _dispute(name, stack_units({"": table}), params, size)
+
+
+PARTS = (measure_learning, measure_disputed)
+
+
+def _learn(name: str, units: Units, params: Params, size: Size) -> Iterator[Row]:
     methods = resolve_methods(["production", size.vote], [], params)
     study = plan_folds(name, units.labels, find_data(units), size.n_folds, size.split_seeds[0])
     for share in SHARES:
@@ -57,11 +67,10 @@ def measure_learning(name: str, units: Units, params: Params, size: Size) -> Ite
         for found in score(part, units.labels, methods, run_trials(trials, name), False):
             accuracy = found["balanced_accuracy"]
             label = f"{name}: {found['method']}, taught by {share:.0%} ({n_teach} units)"
-            yield row(label, accuracy["mean"], None, sd=accuracy["sd"], folds=accuracy["folds"])
+            yield make_row(label, accuracy["mean"], UNIT, sd=accuracy["sd"], folds=accuracy["folds"])
 
 
-def measure_disputed(name: str, units: Units, params: Params, size: Size) -> Iterator[Row]:
-    """Units that all methods call by the same wrong type under every seed of the split."""
+def _dispute(name: str, units: Units, params: Params, size: Size) -> Iterator[Row]:
     members = [method for method in size.baselines if method in CLASSICAL]
     methods = resolve_methods(["production", *members], [], params)
     said = []
@@ -81,43 +90,10 @@ def measure_disputed(name: str, units: Units, params: Params, size: Size) -> Ite
     balanced = METRICS["balanced_accuracy"]
     kinds = {str(k): int(n) for k, n in zip(*np.unique(labels[disputed], return_counts=True), strict=True)}
     label = f"{name}: score if only disputed units were lost ({int(disputed.sum())} of {len(labels)})"
-    yield row(label, balanced(labels, np.where(disputed, first, labels)), None, disputed=kinds)
+    yield make_row(label, balanced(labels, np.where(disputed, first, labels)), UNIT, disputed=kinds)
     label = f"{name}: score if all that any method ever got right were won"
-    yield row(label, balanced(labels, np.where(ever_right, labels, first)), None)
-
-
-PARTS = (measure_learning, measure_disputed)
-
-
-def main() -> int:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of made-up units")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
-    parser.add_argument("--datasets", nargs="*", default=[*TARGETS], choices=[*TARGETS], help="datasets to run on")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    params, size = Params.load(ROOT / "params.yaml"), Size(split_seeds=(42, 0, 1))
-    if arguments.quick:
-        small = {"epochs": 2, "patience": 2, "n_hidden": 16, "n_latent": 4}
-        params = params.model_copy(update={"model": params.model.model_copy(update=small)})
-        size = Size(2, (42, 0), ("lda",), "lda")
-        os.environ["SPIKEPRINT_WORKERS"] = "1"  # starting more would take longer than the work
-    tables: dict[str, UnitTable] = make_up(params) if arguments.quick else find_tables(params, arguments.datasets)
-    rows: list[Row] = []
-    for part in PARTS:
-        if arguments.only and part.__name__ not in arguments.only:
-            continue
-        for name, table in tables.items():
-            for found in part(name, stack_units({"": table}), params, size):
-                rows.append(found)
-                spread = f" +- {found['sd']:.3f}" if "sd" in found else ""
-                print(f"{found['name']:<75} {found['value']:.3f}{spread}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0
+    yield make_row(label, balanced(labels, np.where(ever_right, labels, first)), UNIT)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, PARTS, Size(split_seeds=(42, 0, 1))))

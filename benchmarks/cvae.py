@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from _common import ROOT, Peer, Row, Target, make_parser, make_row, measure, report
+from _common import ROOT, Part, Peer, Row, Target, make_parser, make_row, measure, report
 
 from spikeprint.commands._benchmark import cross_validate, find_data, run_trials, score, transfer
 from spikeprint.commands._methods import plan_trials, resolve_methods
@@ -30,6 +30,7 @@ from spikeprint.evaluate.classical import CLASSICAL, VOTES
 from spikeprint.evaluate.protocol import plan_folds
 
 SHARED = ROOT.parent / "shared" / "datasets"
+UNIT = "balanced accuracy"
 MARGIN = 0.1
 """How far above chance a control may lie: about three standard deviations of a mean of five folds."""
 
@@ -81,7 +82,7 @@ PUBLISHED = {
 def row(name: str, value: float, target: Target | None = None, peer: tuple[str, float] | None = None, **extra) -> Row:
     """One line of the report; the peer is a word and its balanced accuracy."""
     beside = Peer(*peer, ratio=value / peer[1]) if peer else None
-    return make_row(name, value, "balanced accuracy", target, beside, **extra)
+    return make_row(name, value, UNIT, target, beside, **extra)
 
 
 def load(folder: Path, params: Params) -> UnitTable:
@@ -202,20 +203,20 @@ def make_up(params: Params) -> dict[str, UnitTable]:
     return tables
 
 
-def main() -> int:
-    """Run the benchmark."""
-    parser = make_parser(__doc__, PARTS)
+def run(description: str | None, parts: Sequence[Part], size: Size) -> int:
+    """Measure the parts on the datasets that are asked for; return the exit code."""
+    parser = make_parser(description, parts)
     parser.add_argument("--datasets", nargs="*", default=[*TARGETS], choices=[*TARGETS], help="datasets to run on")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    params, size = Params.load(ROOT / "params.yaml"), Size()
+    params = Params.load(ROOT / "params.yaml")
     if arguments.quick:
         small = {"epochs": 2, "patience": 2, "n_hidden": 16, "n_latent": 4}
         params, size = params.model_copy(update={"model": params.model.model_copy(update=small)}), QUICK
         os.environ["SPIKEPRINT_WORKERS"] = "1"  # starting more would take longer than the work
     tables = make_up(params) if arguments.quick else find_tables(params, arguments.datasets)
-    return report(measure(PARTS, arguments.only, tables, params, size), arguments.json)
+    return report(measure(parts, arguments.only, tables, params, size), arguments.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(__doc__, PARTS, Size()))

@@ -59,9 +59,13 @@ def _run(verb: str, words: list[str]) -> int:
     try:
         return command.run(arguments)
     except SpikeprintError as error:
+        from .core.runtime import redact
+
         if arguments.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
+            import traceback
+
+            print(redact(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"error: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stdout = None  # type: ignore[assignment]  # nothing is left to be flushed at exit

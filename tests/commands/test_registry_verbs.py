@@ -302,7 +302,7 @@ def test_served_model_answers_over_http(project, raw_csv, capsys):
         server.wait(timeout=20)
     expected = open_bundle(project / "models" / "cvae" / "production").predict(units)
     assert answer["predictions"][0]["label"] == expected.labels[0]
-    pd.testing.assert_frame_equal(remote, classify(capsys, raw_csv), atol=1e-5)
+    pd.testing.assert_frame_equal(remote, classify(capsys, raw_csv), check_exact=True)
 
 
 def test_classify_says_that_no_server_answers(project, raw_csv, capsys):

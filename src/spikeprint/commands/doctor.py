@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.errors import SpikeprintError
 from ..core.files import find_root
+from ..core.runtime import redact
 from .add import quote_error
 from .run import dvc, environment
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SpikeprintError as error:
         found["params"] = str(error)
     found["stale"] = _stale(root)
-    print(json.dumps(found, indent=2) if arguments.json else _text(found))
+    print(redact(json.dumps(found, indent=2) if arguments.json else _text(found)))
     missing = [name for name, state in found["data"].items() if state == "missing"]
     return int(found["params"] != "ok" or bool(missing))
 

@@ -13,8 +13,9 @@ import torch
 
 from ..evaluate.decision import (
     apply_calibration,
+    fold_novelty,
     join_novelty,
-    novelty_score,
+    member_novelty,
     place_traces,
     prediction_sets,
     trace_distance,
@@ -22,6 +23,7 @@ from ..evaluate.decision import (
 from ..evaluate.readout import read_out
 from ..features.transforms import INPUT_LENGTHS
 from .data import encode_words, join_inputs
+from .folded import FoldedEncoder
 from .networks import CVAENetwork, NetworkShape, Standardise
 
 BATCH = 512
@@ -78,6 +80,9 @@ class Predictor:
         }
         self.network.load_state_dict(weights, strict=True)
         self.network.eval()
+        self.encoder = FoldedEncoder(self.network)
+        centres = self.arrays.get("novelty.centres")
+        self.surroundings = None if centres is None else fold_novelty(centres, self.arrays["novelty.precision"])
 
     @property
     def n_latent(self) -> int:
@@ -141,16 +146,17 @@ class Predictor:
         probabilities : (n, number of ``network_classes``) float64, the calibrated mean over members
         sets : (n, number of ``network_classes``) bool; novelty : (n,) float64, see ``Prediction``
         """
+        if self.surroundings is None:
+            raise ValueError("this model has no measure of novelty: its bundle lacks novelty.centres")
         arrays, probabilities = self.arrays, self.calibrated(latent)
-        shapes = zip(latent, arrays["novelty.centres"], arrays["novelty.precision"], strict=True)
-        each = [novelty_score(z, centres, precision) for z, centres, precision in shapes]
-        novelty = join_novelty(np.mean(each, axis=0), away, arrays["novelty.limits"])
+        novelty = join_novelty(member_novelty(latent, *self.surroundings), away, arrays["novelty.limits"])
         return probabilities, prediction_sets(probabilities, arrays["conformal.thresholds"]), novelty
 
     def calibrated(self, latent: np.ndarray) -> np.ndarray:
         """Return the calibrated probabilities of the read-out: (E, n, D) -> (n, number of ``network_classes``)."""
         with torch.inference_mode():
-            answers = self.network.classify(torch.from_numpy(latent)).softmax(dim=2).mean(dim=0).double().numpy()
+            logits = self.network.classify(torch.from_numpy(latent)).transpose(1, 2).contiguous()
+            answers = logits.softmax(dim=1).mean(dim=0).T.double().numpy()
         return apply_calibration(answers, float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"])
 
     @staticmethod
@@ -210,23 +216,23 @@ class Predictor:
 
         Parameters as in ``embed``; the distance is 0 where the model knows no classes. See ``decision.trace_distance``.
         """
-        scaled, present = join_inputs(inputs, self.use_descriptors)
-        codes = self._codes(origin, len(present))
+        n_units = len(next(iter(inputs.values())))
+        codes = self._codes(origin, n_units)
         shape = self.network.shape
-        mean = np.empty((shape.n_members, len(present), shape.n_latent), dtype=np.float32)
-        away = np.zeros(len(present))
-        for start in range(0, len(present), BATCH):
+        mean = np.empty((shape.n_members, n_units, shape.n_latent), dtype=np.float32)
+        away = np.zeros(n_units)
+        for start in range(0, n_units, BATCH):
             rows = slice(start, start + BATCH)
+            scaled, present = join_inputs({name: x[rows] for name, x in inputs.items()}, self.use_descriptors)
             with torch.inference_mode():
-                mask = torch.from_numpy(present[rows])
-                tensors = {name: torch.from_numpy(x[rows]) for name, x in scaled.items()}
-                seen = self.network.prepare(tensors, mask)
-                many = {name: self.network.for_members(x) for name, x in seen.items()}
-                told = {name: self.network.for_members(code[rows]) for name, code in codes.items()}
-                mean[:, rows] = self.network.encode(many, self.network.for_members(mask), told)[0].numpy()
-            if self.axes:
-                placed = place_traces({name: x.numpy() for name, x in seen.items()}, present[rows], self.axes)
-                away[rows] = trace_distance(*placed, self.arrays["traces.centres"], self.arrays["traces.precision"])
+                tensors = {name: torch.from_numpy(x) for name, x in scaled.items()}
+                told = {name: code[rows] for name, code in codes.items()}
+                mask = torch.from_numpy(present)
+                mean[:, rows] = self.encoder(tensors, mask, told).numpy()
+                if self.axes:
+                    seen = {name: x.numpy() for name, x in self.network.prepare(tensors, mask).items()}
+                    placed = place_traces(seen, present, self.axes)
+                    away[rows] = trace_distance(*placed, self.arrays["traces.centres"], self.arrays["traces.precision"])
         return mean, away
 
     def _codes(
@@ -235,6 +241,7 @@ class Predictor:
         words = {name: (origin.get(name, ""), known) for name, known in self.vocabulary.items()}
         words["cell_type"] = (cell_type, list(self.network_classes))
         return {
-            name: torch.from_numpy(encode_words(np.broadcast_to(np.asarray(told, dtype=str), (n_units,)), known))
+            # one word for all units is looked up once
+            name: torch.from_numpy(encode_words(np.atleast_1d(np.asarray(told, dtype=str)), known)).expand(n_units)
             for name, (told, known) in words.items()
         }

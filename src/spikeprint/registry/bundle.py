@@ -72,12 +72,7 @@ def open_bundle(folder: Path) -> Any:
         versions of numpy or torch.
     """
     folder = Path(folder)
-    card = read_card(folder)
-    recorded, found = card["files"], {p.relative_to(folder).as_posix(): _identify(p) for p in _covered(folder)}
-    for name in sorted(recorded.keys() | found.keys()):
-        if recorded.get(name) != found.get(name):
-            state = "missing" if name not in found else "not part of it" if name not in recorded else "changed"
-            raise IncompatibleBundle(f"{folder / name}: {state} since the bundle was written; fetch or train it again")
+    card = check_bundle(folder)
     try:
         return load_predictor(folder)
     except (ImportError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -85,6 +80,23 @@ def open_bundle(folder: Path) -> Any:
         raise IncompatibleBundle(
             f"{folder}: written by spikeprint {card['spikeprint_version']}, does not load here ({reason})"
         ) from error
+
+
+def check_bundle(folder: Path) -> dict[str, Any]:
+    """Return the card of a bundle, all of whose files are as they were written.
+
+    Raises
+    ------
+    IncompatibleBundle
+        The folder is no bundle, is of another schema version, or was changed since it was written.
+    """
+    card = read_card(folder)
+    recorded, found = card["files"], {p.relative_to(folder).as_posix(): _identify(p) for p in _covered(folder)}
+    for name in sorted(recorded.keys() | found.keys()):
+        if recorded.get(name) != found.get(name):
+            state = "missing" if name not in found else "not part of it" if name not in recorded else "changed"
+            raise IncompatibleBundle(f"{folder / name}: {state} since the bundle was written; fetch or train it again")
+    return card
 
 
 def read_bundle(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -28,12 +28,20 @@ def load_predictor(folder: Path | str) -> Any:
     Returns
     -------
     An instance of the bundle's own ``cvae.predictor.Predictor``
+
+    Raises
+    ------
+    ValueError
+        The weights are not those that the card names: a damaged number answers as readily as a right one.
     """
     folder = Path(folder).resolve()
     card = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    weights = folder / "weights.safetensors"
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != card["files"][weights.name]["sha256"]:
+        raise ValueError(f"{weights.name}: changed since the bundle was written; fetch or train it again")
     package = _import_code(folder / "code")
     predictor = _import(f"{package}.cvae.predictor")
-    return predictor.Predictor(card["model"], load_file(folder / "weights.safetensors"))
+    return predictor.Predictor(card["model"], load_file(weights))
 
 
 def _import_code(code: Path) -> str:

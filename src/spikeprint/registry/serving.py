@@ -4,16 +4,17 @@ MLflow stores a copy of this file with every model version (models-from-code) an
 mlflow, numpy, pandas, torch and what the bundle beside it holds.
 """
 
+import json
 import runpy
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature, set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -31,6 +32,9 @@ ORIGIN = ("dataset", "technology", "representation")
 LARGEST = 1e30
 """Larger numbers overflow in the network's single precision; no amplitude or count comes near."""
 
+IDENTITY = "identity.json"
+"""Beside the bundle: ``model_version`` and ``data_hash``, which every answer repeats; absent before registration."""
+
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype("float64"), (-1, length), name) for name, length in LENGTHS.items()]),
     params=ParamSchema([ParamSpec(name, "string", "") for name in ORIGIN]),
@@ -43,12 +47,17 @@ class UnitModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Open the bundle with its own loader. One thread: small matrices are slower on several."""
+        import torch  # here: who registers a version needs none
+
         torch.set_num_threads(1)
         bundle = Path(context.artifacts["bundle"])
         self.predictor = runpy.run_path(str(bundle / "loader.py"))["load_predictor"](bundle)
         # the very function the predictor calls: what it would treat as missing is what is refused here
         join_inputs = sys.modules[type(self.predictor).__module__].join_inputs
         self.normalise = partial(join_inputs, use_descriptors=False)
+        identity = bundle.parent / IDENTITY
+        told = json.loads(identity.read_text(encoding="utf-8")) if identity.is_file() else {}
+        self.identity = {name: str(told.get(name, "")) for name in ("model_version", "data_hash")}
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -63,35 +72,61 @@ class UnitModel(PythonModel):
 
         Returns
         -------
-        One row per unit: ``label``, ``confidence``, ``probabilities`` (class -> probability), ``embedding`` (list); of
-        a model that knows them ``prediction_set`` (list of classes) and ``novelty`` (above 1 = unlike all known types)
+        One row per unit: ``label``, ``confidence``, ``probabilities`` (class -> probability), ``embedding`` (array); of
+        a model that knows them ``prediction_set`` (list of classes), ``novelty`` and ``is_novel`` (novelty above 1 =
+        unlike all known types); ``model_version`` and ``data_hash`` (DVC's MD5 of the training data), empty where the
+        model was never registered
 
         Raises
         ------
         MlflowException
             A row or word that cannot be used; becomes HTTP 400 with the reason at the end of the message.
         """
-        if not len(model_input["waveform"]):
-            raise MlflowException.invalid_parameter_value("no units given; at least one row is needed")
-        inputs = {name: np.stack([*model_input[name]]).astype(np.float64) for name in LENGTHS}
-        origin = {name: (params or {}).get(name, "") for name in ORIGIN}
+        inputs = {name: stack_rows(name, model_input[name]) for name in LENGTHS}
+        columns = self.answer(inputs, {name: (params or {}).get(name, "") for name in ORIGIN})
+        return pd.DataFrame(columns)
+
+    def answer(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> dict[str, list[Any]]:
+        """Return the columns of ``predict`` for arrays (n_units, length) float64 and a word for each of ``ORIGIN``."""
         if problem := find_unknown(origin, self.predictor.vocabulary) or find_problem(inputs, self.normalise):
             raise MlflowException.invalid_parameter_value(problem)
         answer = self.predictor.predict(inputs, origin)
-        table = pd.DataFrame(
-            {
-                "label": answer.labels,
-                "confidence": answer.confidence,
-                "probabilities": [
-                    dict(zip(self.predictor.classes, row.tolist(), strict=True)) for row in answer.probabilities
-                ],
-                "embedding": answer.embedding.tolist(),
-            }
-        )
-        if answer.sets is not None:
-            table["prediction_set"] = [np.array(self.predictor.classes)[row].tolist() for row in answer.sets]
-            table["novelty"] = answer.novelty
-        return table
+        classes = self.predictor.classes
+        columns: dict[str, list[Any]] = {
+            "label": answer.labels.tolist(),
+            "confidence": answer.confidence.tolist(),
+            "probabilities": [dict(zip(classes, row, strict=True)) for row in answer.probabilities.tolist()],
+            "embedding": list(answer.embedding),
+        }
+        if answer.sets is not None and answer.novelty is not None:
+            columns["prediction_set"] = [list(compress(classes, row)) for row in answer.sets.tolist()]
+            columns |= {"novelty": answer.novelty.tolist(), "is_novel": (answer.novelty > 1).tolist()}
+        return columns | {name: [word] * len(answer.labels) for name, word in self.identity.items()}
+
+
+def stack_rows(name: str, rows: Any) -> np.ndarray:
+    """Return the rows of one modality as (n_units, length) float64.
+
+    Parameters
+    ----------
+    name : key of ``LENGTHS``
+    rows : (n_units, length) numbers, or a column with one array per cell
+
+    Raises
+    ------
+    MlflowException
+        They are not that many numbers.
+    """
+    if not len(rows):
+        return np.empty((0, LENGTHS[name]))
+    try:
+        values = rows if isinstance(rows, np.ndarray) and rows.ndim == 2 else np.stack([*rows])
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.ndim != 2 or values.shape[1] != LENGTHS[name]:
+        raise MlflowException.invalid_parameter_value(f"{name}: {LENGTHS[name]} numbers per unit are needed")
+    return values
 
 
 def find_unknown(origin: Mapping[str, str], vocabulary: Mapping[str, list[str]]) -> str | None:
@@ -120,6 +155,8 @@ def find_problem(
     normalise : the model's own; its second result, (n_units, n_modalities) bool, marks what carries information
     """
     n_units = {name: len(values) for name, values in inputs.items()}
+    if not any(n_units.values()):
+        return "no units given; at least one row is needed"
     if len(set(n_units.values())) > 1:
         return f"every input needs one row per unit, found {n_units}"
     for name, values in inputs.items():

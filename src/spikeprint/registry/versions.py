@@ -19,7 +19,9 @@ from mlflow.entities import LoggedModelOutput, Run
 from mlflow.entities.model_registry import ModelVersion
 
 from ..core.errors import RegistryError
+from ..core.files import write_json
 from . import serving
+from .supervisor import Target
 from .tracking import connect, store_errors, tracking_uri
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "safetensors", "mlflow")
@@ -75,7 +77,16 @@ def create_version(
     if same and int(same[0].version) < int(made.version):
         client.delete_model_version(name, made.version)
         return same[0]
+    _log_identity(client, made)
     return made
+
+
+def _log_identity(client: MlflowClient, version: ModelVersion) -> None:
+    """Tell the model its number, which it gets last of all, so that every answer names it."""
+    with tempfile.TemporaryDirectory() as temporary:
+        identity = {"model_version": str(version.version), "data_hash": version.tags.get("data_md5", "")}
+        write_json(Path(temporary) / "artifacts" / serving.IDENTITY, identity)
+        client.log_model_artifacts(str(version.source).removeprefix("models:/"), temporary)
 
 
 def find_version(client: MlflowClient, name: str, tags: Mapping[str, str]) -> ModelVersion | None:
@@ -125,12 +136,58 @@ def fetch_bundle(root: Path, uri: str) -> Path:
     RegistryError
         The version does not exist or its files are gone.
     """
+    return fetch_model(root, uri, "/artifacts/bundle")
+
+
+def fetch_model(root: Path, uri: str, part: str = "") -> Path:
+    """Return the folder of a registered version as MLflow keeps it, or a ``part`` of it; like ``fetch_bundle``."""
     client = connect(root)
     with store_errors(f"model '{uri}'"):
         version = resolve_version(client, uri)
         location = client.get_logged_model(str(version.source).removeprefix("models:/")).artifact_location
-        found = mlflow.artifacts.download_artifacts(f"{location}/artifacts/bundle", tracking_uri=tracking_uri(root))
-    return Path(found)
+        return Path(mlflow.artifacts.download_artifacts(f"{location}{part}", tracking_uri=tracking_uri(root)))
+
+
+class Follower:
+    """Finds the version behind an address again and again, as promotions move it.
+
+    Parameters
+    ----------
+    root : the project
+    uri : ``models:/<name>@<alias>`` or ``models:/<name>/<version>``
+    """
+
+    def __init__(self, root: Path, uri: str) -> None:
+        self.root, self.uri = root, uri
+        self.found = ""
+
+    def resolve(self) -> ModelVersion:
+        """Return the version of now.
+
+        Raises
+        ------
+        RegistryError
+            There is none, or the store does not answer.
+        """
+        with store_errors(f"model '{self.uri}'"):
+            return resolve_version(connect(self.root), self.uri)
+
+    def find(self) -> Target | None:
+        """Return the version of now when it is another than the last time, else None. Raises like ``resolve``."""
+        version = self.resolve()
+        number = str(version.version)
+        if number == self.found:
+            return None
+        card = {
+            "model": version.name,
+            "model_version": number,
+            "data_hash": version.tags.get("data_md5", ""),
+            "bundle_sha256": version.tags.get("bundle_sha256", ""),
+            "mlflow": installed("mlflow"),
+        }
+        folder = fetch_model(self.root, f"models:/{version.name}/{number}")
+        self.found = number
+        return Target(folder, card)
 
 
 def _list_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
