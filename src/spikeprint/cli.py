@@ -21,7 +21,9 @@ VERBS: dict[str, str] = {
     "export": "write the predictions back into a phy folder, an NWB file or a table",
     "sync": "rebuild the MLflow runs from dvc.lock",
     "register": "make the trained model a version in the registry; staging if it passes the gate",
-    "promote": "move a registered version to staging or production",
+    "promote": "move a registered version to staging or production, or back, if it passes the gates",
+    "lineage": "say where a model comes from, or which models saw a raw file",
+    "reproduce": "train a registered version again from its commit and data, and compare",
     "serve": "serve the production model over HTTP",
     "doctor": "show versions, device, data, remotes and what is stale",
 }

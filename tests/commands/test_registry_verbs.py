@@ -21,7 +21,7 @@ from spikeprint.core.types import Sorting, Templates
 from spikeprint.features.tables import build_from_table
 from spikeprint.io.datasets import read_canonical, read_source_table, write_sorting
 from spikeprint.registry.bundle import open_bundle
-from spikeprint.registry.promote import register
+from spikeprint.registry.register import register
 from spikeprint.registry.tracking import connect
 
 make_project = runpy.run_path(str(Path(__file__).parents[1] / "registry" / "conftest.py"))["make_project"]

@@ -23,11 +23,13 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.config import Params
 from ..core.errors import RegistryError
 from ..core.files import read_json
+from . import provenance
 from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
 
 LOGGER = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ EXPERIMENT = "spikeprint"
 
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open on runs and charts rather than on traces of language models."""
+
+VALIDATION = "reports/metrics/validation"
 
 KEY_TAG = "dvc.stage_md5"
 """Set when a run is complete, so that a run cut short is not taken for one."""
@@ -51,6 +55,14 @@ class SyncedRun:
     ablation: str
     run_id: str
     parent_id: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a row was made from: its datasets as MLflow shows them, and all that ``provenance.trace`` finds."""
+
+    datasets: list[DatasetInput]
+    lineage: dict[str, Any]
 
 
 def connect(root: Path) -> MlflowClient:
@@ -129,8 +141,8 @@ def sync(root: Path) -> list[SyncedRun]:
             row = finished_row(stages, name)
             if row and find_run(client, row.key) is None and _is_as_recorded(root, row):
                 parent_id = project_run or _pipeline_run(client, row.data_md5)
-                inputs = _dataset_inputs(root, row, stages)
-                new.append(_log_run(client, root, row, params, inputs, parent_id))
+                origin = Origin(_dataset_inputs(root, row, stages), provenance.trace(root, row, stages))
+                new.append(_log_run(client, root, row, params, origin, parent_id))
         for parent_id in {run.parent_id for run in new}:
             _log_report(client, root, stages.get("report", {}), parent_id)
     return new
@@ -155,9 +167,12 @@ def git_commit(root: Path) -> str:
 
 
 def user_name() -> str:
-    """Return the login name, ``"unknown"`` where the machine has none (some containers)."""
+    """Return who works here: the name known to the tracking server, else the login name.
+
+    ``"unknown"`` where the machine has none (some containers).
+    """
     try:
-        return getpass.getuser()
+        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
@@ -187,6 +202,14 @@ def _results(outs: Mapping[str, str]) -> dict[str, str]:
     return {path: md5 for path, md5 in outs.items() if path.startswith("reports/")}
 
 
+def _validation(root: Path, row: FinishedRow) -> list[str]:
+    """The validation reports that the row was trained after, if they are still those; none otherwise."""
+    if dvc_md5(root / VALIDATION) != row.deps.get(VALIDATION):
+        LOGGER.warning("%s: %s is not what it was trained after; its run has no validation", row.ablation, VALIDATION)
+        return []
+    return [f"{VALIDATION}/{name}.json" for name in row.params.get("datasets", {})]
+
+
 def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
     """Return the id of the parent run of a data state, made when absent."""
     if parent := _find(client, "spikeprint.pipeline", data_md5):
@@ -199,7 +222,7 @@ def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
 
 
 def _log_run(
-    client: MlflowClient, root: Path, row: FinishedRow, params: Params, inputs: list[DatasetInput], parent_id: str
+    client: MlflowClient, root: Path, row: FinishedRow, params: Params, origin: Origin, parent_id: str
 ) -> SyncedRun:
     experiment_id = client.get_run(parent_id).info.experiment_id
     values = _recorded_params(params, row)
@@ -213,16 +236,21 @@ def _log_run(
         "spikeprint.ablation": row.ablation,
         **{f"dvc.dep.{path}": md5 for path, md5 in row.deps.items()},
         **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
+        **{f"dvc.raw.{path}": one["md5"] for path, one in origin.lineage["raw"].items()},
     }
     logged = [Param(key, json.dumps(v) if isinstance(v, list) else str(v)) for key, v in flatten(values).items()]
     run_id = client.create_run(experiment_id, run_name=row.ablation).info.run_id
     status = "FAILED"
     try:
-        client.log_batch(run_id, _metrics(root, row), logged, [RunTag(*tag) for tag in tags.items()])
-        client.log_inputs(run_id, inputs)
-        for path in _results(row.outs):
+        client.log_batch(run_id, _metrics(root, row), logged)
+        listed = [RunTag(*tag) for tag in tags.items()]
+        for start in range(0, len(listed), MAX_PARAMS_TAGS_PER_BATCH):
+            client.log_batch(run_id, tags=listed[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+        client.log_inputs(run_id, origin.datasets)
+        for path in [*_results(row.outs), *_validation(root, row)]:
             client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
         client.log_dict(run_id, _environment(), "environment.json")
+        client.log_dict(run_id, origin.lineage, provenance.FILE)
         client.set_tag(run_id, KEY_TAG, row.key)
         status = "FINISHED"
     finally:
