@@ -60,6 +60,26 @@ def registered(registered_template: Path, tmp_path: Path, monkeypatch: pytest.Mo
     return _own_copy(registered_template, tmp_path, monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def two_template(registered_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with version 1 in production and a better version 2 in staging."""
+    from spikeprint.registry.promote import promote
+    from spikeprint.registry.register import register
+
+    folder = shutil.copytree(registered_template, tmp_path_factory.mktemp("two") / "project")
+    promote(folder, "production")
+    write_results(folder, "production", 5, dict.fromkeys(("left", "right"), (0.9, 0.3)))
+    write_lock(folder)
+    register(folder)
+    return folder
+
+
+@pytest.fixture
+def two(two_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of ``two_template`` that a test may change (the bundles in its store are shared)."""
+    return _own_copy(two_template, tmp_path, monkeypatch)
+
+
 @pytest.fixture
 def request_units() -> dict[str, np.ndarray]:
     """Four canonical units; the last has no ACG."""

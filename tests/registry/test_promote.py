@@ -4,24 +4,15 @@ import os
 import warnings
 
 import pytest
-import yaml
 
 from registries import NAME, aliases, edit_params, ledger
 from spikeprint.core.errors import ConfigError, IncompatibleBundle, RegistryError
 from spikeprint.core.files import read_json, write_json
 from spikeprint.registry.evidence import Evidence
-from spikeprint.registry.promote import Wish, carry_out, plan_move, promote, read_history
+from spikeprint.registry.lineage import find_evidence
+from spikeprint.registry.promote import Wish, carry_out, open_version, plan_move, promote, read_history
 from spikeprint.registry.register import register
 from spikeprint.registry.tracking import connect
-
-
-@pytest.fixture
-def two(registered, retrain):
-    """A project with version 1 in production and a better version 2 in staging."""
-    promote(registered, "production")
-    retrain(registered, 5, 0.9, "left", "right")
-    assert register(registered).is_staging
-    return registered
 
 
 def stages(project):
@@ -58,7 +49,7 @@ def test_stages_are_spelled_in_any_case(registered):
 
 
 def test_production_needs_staging_first(registered, retrain):
-    edit_params(registered, "gates", floor=0.8)
+    edit_params(registered, "gates", floor=0.8, incumbent=None)
     retrain(registered, 5, 0.75)
     register(registered)
     edit_params(registered, "gates", floor=0.5)
@@ -89,23 +80,18 @@ def test_a_worse_version_is_refused_and_the_way_back_is_open(two):
         back(two)
 
 
-def test_a_version_of_another_schema_cannot_be_gone_back_to(two):
-    promote(two, "production")
-    client = connect(two)
-    card = Evidence(client, client.get_model_version(NAME, "1")).bundle / "bundle.json"
-    write_json(card, {**read_json(card), "schema_version": 1})
-    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 2 needed"):
-        back(two)
-    with pytest.raises(RegistryError, match=r"latency of 1 unit, ms: nothing found.*bundle schema 1 found, 2 needed"):
-        promote(two, "production", "1")
-
-
-def test_a_version_whose_files_are_gone_is_told(registered):
-    client = connect(registered)
+def test_a_version_of_another_schema_is_refused(project):
+    register(project)
+    client = connect(project)
     bundle = Evidence(client, client.get_model_version(NAME, "1")).bundle
+    write_json(bundle / "bundle.json", {**read_json(bundle / "bundle.json"), "schema_version": 1})
+    with pytest.raises(RegistryError, match=r"latency of 1 unit, ms: nothing found.*bundle schema 1 found, 2 needed"):
+        promote(project, "production", "1")
+    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 2 needed"):
+        open_version(client, "1", NAME)
     os.rename(bundle, bundle.with_name("gone"))
     with pytest.raises(RegistryError, match=r"spikeprint-cvae version 1: its files are gone"):
-        promote(registered, "production")
+        promote(project, "production")
 
 
 def test_a_waived_gate_may_fail_and_is_marked(registered):
@@ -203,10 +189,13 @@ def test_an_unknown_model_is_named(registered):
         promote(registered, "production")
 
 
-def test_a_server_that_does_not_answer_is_told_soon(registered, monkeypatch):
+def test_a_server_that_does_not_answer_is_told(registered, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:9: no server answers there"):
-        promote(registered, "production")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    for ask in (lambda: promote(registered, "production"), lambda: find_evidence(registered, "1")):
+        with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:9") as error:
+            ask()
+        assert "\n" not in str(error.value)
 
 
 def test_a_plan_does_not_hold_after_somebody_moved_the_alias(two):
@@ -218,8 +207,7 @@ def test_a_plan_does_not_hold_after_somebody_moved_the_alias(two):
         carry_out(two, plan)
 
 
-def test_a_plan_does_not_hold_after_its_champion_left(two, retrain):
-    plan = plan_move(two, Wish("staging", "1"))
+def test_a_plan_does_not_hold_after_its_champion_left(two):
     plan = plan_move(two, Wish("staging", "2"))
     promote(two, "production")
     with pytest.raises(RegistryError, match="version 1, compared with, is not in service any more \\(2 is\\)"):
@@ -254,4 +242,3 @@ def test_of_two_processes_with_the_same_incumbent_one_promotes(two, retrain):
     moves = [move for move in read_history(two) if move["alias"] == "production"]
     assert [(move["version"], move["previous"]) for move in moves] == [("1", ""), (winner, "1")]
     assert ledger(two) == read_history(two)
-    assert yaml.safe_load((two / "params.yaml").read_text())["gates"]["incumbent"] == "no_worse"

@@ -6,13 +6,12 @@ import mlflow
 import pytest
 import yaml
 
+from registries import NAME, aliases, edit_params, ledger
 from spikeprint.core.errors import IncompatibleBundle, RegistryError
 from spikeprint.registry.bundle import bundle_digest, write_bundle
 from spikeprint.registry.promote import Wish, carry_out, plan_move, promote
 from spikeprint.registry.register import NotRegistrable, register
 from spikeprint.registry.tracking import connect
-
-from registries import NAME, aliases, edit_params, ledger
 
 
 def test_a_good_model_becomes_staging(project):

@@ -16,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from ..core.config import Params
 from ..core.errors import ConfigError, RegistryError, suggest
+from .bundle import open_bundle
 from .evidence import Evidence
 from .gates import GATES, GateResult, Trial, judge, numbers
 from .ledger import Move, add_to_ledger, find_previous, last_holder, read_moves, write_move
@@ -114,8 +115,13 @@ def plan_move(root: Path, wish: Wish) -> Plan:
         version = _choose(client, name, wish)
         plan = make_plan(client, version, params, wish)
         if wish.back:
-            Evidence(client, version).predictor  # noqa: B018  # what does not open would not be served either
+            open_version(client, plan.version, name)
     return plan
+
+
+def open_version(client: MlflowClient, number: str, name: str) -> None:
+    """Raise IncompatibleBundle unless the version's bundle opens here: else it would not be served either."""
+    open_bundle(Evidence(client, client.get_model_version(name, number)).bundle)
 
 
 def promote(root: Path, to: str, version: str | None = None, dry_run: bool = False) -> Plan:

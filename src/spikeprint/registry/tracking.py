@@ -167,12 +167,9 @@ def git_commit(root: Path) -> str:
 
 
 def user_name() -> str:
-    """Return who works here: the name known to the tracking server, else the login name.
-
-    ``"unknown"`` where the machine has none (some containers).
-    """
+    """Return the login name, ``"unknown"`` where the machine has none (some containers)."""
     try:
-        return os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
