@@ -23,6 +23,9 @@ from ..registry.lock import STAGES, FinishedRow, changed_params, dvc_md5, hashes
 from ..registry.provenance import cache_folder
 from .run import dvc, environment
 
+REPORTS = "validate@"
+"""Stages whose output git keeps, perhaps in a later commit, and DVC does not: they are run again."""
+
 GRACE_S = 5.0
 """How long a stage that is stopped may take to end by itself."""
 
@@ -73,7 +76,8 @@ def rebuild(root: Path, tree: Path, lineage: Mapping[str, Any], from_raw: bool) 
     """
     name = lineage["ablation"]
     own = {stage: entry for stage, entry in lineage["entries"].items() if stage.partition("@")[0] in STAGES}
-    upstream = {} if from_raw else {s: entry for s, entry in lineage["entries"].items() if s not in own}
+    again = {*own, *(stage for stage in lineage["entries"] if stage.startswith(REPORTS))}
+    upstream = {} if from_raw else {s: entry for s, entry in lineage["entries"].items() if s not in again}
     check_sources(tree, lineage, FinishedRow(name, own))
     _share_cache(root, tree)
     (tree / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": upstream}), encoding="utf-8")
@@ -139,7 +143,7 @@ def _fetch(tree: Path, lineage: Mapping[str, Any], upstream: Mapping[str, Any]) 
                 f"{one['made_by']}: says {found} at this commit, the model was trained on {one['md5']}; it was never "
                 "committed, so it cannot be reproduced"
             )
-    targets = [*(one["made_by"] for one in kept.values()), *(name for name in upstream if not _is_report(name))]
+    targets = [*(one["made_by"] for one in kept.values()), *upstream]
     if not targets:
         return
     verb = "pull" if _has_remote(tree) else "checkout"
@@ -154,11 +158,6 @@ def _fetch(tree: Path, lineage: Mapping[str, Any], upstream: Mapping[str, Any]) 
             f"{', '.join(gone)}: neither in DVC's cache nor in a remote, so the data are gone; where they are, run dvc "
             f"push{f' (dvc {verb}: {_line(done.stderr)})' if done.stderr else ''}"
         )
-
-
-def _is_report(stage: str) -> bool:
-    """Stages whose output git keeps: there is nothing to fetch."""
-    return stage.startswith("validate@")
 
 
 def _has_remote(tree: Path) -> bool:

@@ -98,7 +98,7 @@ def draw_differences(found: Comparison) -> Figure:
             axes.plot([difference.low, difference.high], [y, y], color=color, lw=2, solid_capstyle="round")
             axes.plot(difference.value, y, "D", color=color, ms=6)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-        axes.invert_yaxis()
+        axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("difference of balanced accuracy, challenger - champion")
         return figure
 
@@ -218,6 +218,6 @@ def _svg(figure: Figure) -> str:
     """A figure as an SVG element, the same text for the same figure."""
     text = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "spikeprint"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]
