@@ -90,7 +90,7 @@ def test_a_version_of_another_schema_is_refused(project):
     with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 2 needed"):
         open_version(client, "1", NAME)
     os.rename(bundle, bundle.with_name("gone"))
-    with pytest.raises(RegistryError, match=r"spikeprint-cvae version 1: its files are gone"):
+    with pytest.raises(RegistryError, match=r"spikeprint-cvae version 1: its files cannot be fetched from .*bundle"):
         promote(project, "production")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import mlflow.artifacts
 import mlflow.models
 import pandas as pd
-from mlflow import MlflowClient
+from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
@@ -179,8 +179,9 @@ class Evidence:
         where = f"{self.client.get_logged_model(model).artifact_location}/{path}"
         try:
             return Path(mlflow.artifacts.download_artifacts(where, tracking_uri=self.client.tracking_uri))
-        except OSError as error:
-            raise RegistryError(f"{self.name}: its files are gone ({where}: {error.strerror or error})") from None
+        except (OSError, MlflowException) as error:
+            reason = " ".join(str(error).split())
+            raise RegistryError(f"{self.name}: its files cannot be fetched from {where} ({reason})") from None
 
     def _json(self, path: str) -> Any:
         return json.loads(self._text(path))
