@@ -90,7 +90,8 @@ def shrink(values: dict) -> None:
     }
     values["evaluate"].update(n_folds=2, control_folds=1)
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}
-    values["register"].update(floor=0.2, margin_over_control=0.0)
+    values["gates"].update(floor=0.2, margin_over_control=0.0, max_control_over_chance=1.0, min_coverage=0.0)
+    values["gates"].update(max_calibration_error=1.0, max_called_novel=1.0, max_missed_expectations=99)
 
 
 def free_ports(n: int) -> int:

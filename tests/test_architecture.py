@@ -38,7 +38,15 @@ NARROW = {
         "evaluate.novelty",
     ),
     "team": ("core",),
-    "registry": ("core", "cvae", "features.transforms", "validate.schemas", "evaluate.heads", "io.download"),
+    "registry": (
+        "core",
+        "cvae",
+        "features.transforms",
+        "validate.schemas",
+        "evaluate.heads",
+        "evaluate.paired",
+        "io.download",
+    ),
 }
 """Rooms that may use only these of the layers below."""
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import runpy
 import shutil
 import socket
@@ -21,7 +22,7 @@ from spikeprint.core.types import Sorting, Templates
 from spikeprint.features.tables import build_from_table
 from spikeprint.io.datasets import read_canonical, read_source_table, write_sorting
 from spikeprint.registry.bundle import open_bundle
-from spikeprint.registry.promote import register
+from spikeprint.registry.register import register
 from spikeprint.registry.tracking import connect
 
 make_project = runpy.run_path(str(Path(__file__).parents[1] / "registry" / "conftest.py"))["make_project"]
@@ -240,7 +241,7 @@ def test_sync_says_what_is_new(project, capsys):
 def test_register_says_how_it_went(project, capsys):
     code, out, _ = call(capsys, "register")
     assert code == 0
-    assert out.startswith("spikeprint-cvae version 1 (registered before) holds @staging: balanced accuracy: 0.750")
+    assert out.startswith("spikeprint-cvae version 1 (registered before) holds @staging: all 13 gates hold")
 
 
 def test_promote_moves_the_alias(project, capsys):
@@ -252,12 +253,38 @@ def test_promote_moves_the_alias(project, capsys):
 
 def test_promote_refuses_with_the_reason(project, capsys):
     params = yaml.safe_load((project / "params.yaml").read_text())
-    params["register"]["floor"] = 0.9
+    params["gates"]["floor"] = 0.9
     (project / "params.yaml").write_text(yaml.safe_dump(params))
-    code, _, err = call(capsys, "promote", "--to", "production")
-    assert (code, "balanced accuracy: 0.750 found, 0.9 needed" in err) == (1, True)
-    code, out, _ = call(capsys, "promote", "--to", "production", "--dry-run")
-    assert (code, "FAIL  balanced accuracy" in out) == (1, True)
+    code, out, err = call(capsys, "promote", "--to", "production")
+    assert (code, out.splitlines()[-1]) == (1, "spikeprint-cvae version 1 is not @production")
+    assert err.endswith("refused for production: balanced accuracy: 0.750 found, >= 0.9 needed\n")
+    code, out, err = call(capsys, "promote", "--to", "production", "--dry-run")
+    assert (code, err) == (1, "")
+    assert re.search(r"^balanced accuracy +0\.750 +>= 0\.9 +NO$", out, re.MULTILINE)
+    words = ("--waive", "balanced accuracy", "--reason", "a demonstration")
+    assert call(capsys, "promote", "--to", "production", *words)[0] == 0
+    _, out, _ = call(capsys, "promote", "--history")
+    assert out.splitlines()[-1].endswith("version 1 promoted @production: a demonstration")
+
+
+def test_promote_needs_something_before_it_goes_back_or_compares(project, tmp_path, capsys):
+    code, _, err = call(capsys, "promote", "--to", "production", "--rollback")
+    assert (code, err.endswith("there is nothing to go back to\n")) == (1, True)
+    code, _, err = call(capsys, "promote", "--to", "production", "--page", tmp_path / "page.html")
+    assert (code, "no other version in service to compare version 1 with" in err) == (1, True)
+
+
+def test_lineage_of_a_version_and_of_a_raw_file(project, capsys):
+    code, out, _ = call(capsys, "lineage", "models:/spikeprint-cvae@staging")
+    assert (code, out.splitlines()[0]) == (0, "spikeprint-cvae version 1 @staging")
+    assert re.search(r"^  raw +data/raw/left  \w{32}\.dir", out, re.MULTILINE)
+    found = json.loads(call(capsys, "lineage", "1", "--json")[1])
+    assert (found["version"], found["gaps"]) == ("1", [])
+    code, out, _ = call(capsys, "lineage", project / "data" / "raw" / "left")
+    assert code == 0
+    assert out.splitlines()[-1].endswith("data/raw/left: seen by 2 runs, 1 registered versions")
+    code, _, err = call(capsys, "lineage")
+    assert (code, "no version behind @production" in err) == (1, True)
 
 
 def test_promote_prints_json(project, capsys):
@@ -265,6 +292,7 @@ def test_promote_prints_json(project, capsys):
     plan = json.loads(out)
     assert (plan["version"], plan["alias"], plan["is_allowed"], plan["dry_run"]) == ("1", "production", True, True)
     assert [gate["name"] for gate in plan["gates"]][-1] == "has held @staging"
+    assert {"found", "needed", "passed", "why", "waived"} <= plan["gates"][0].keys()
 
 
 def test_promote_with_an_unknown_stage_is_wrong_usage(project, capsys):

@@ -4,6 +4,7 @@ Creating a tracking database takes seconds, so one is made per session and every
 """
 
 import shutil
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def registered_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose production row is version 1 and holds @staging."""
-    from spikeprint.registry.promote import register
+    from spikeprint.registry.register import register
 
     folder = shutil.copytree(template, tmp_path_factory.mktemp("registered") / "project")
     register(folder)
@@ -57,6 +58,26 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def registered(registered_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of ``registered_template`` that a test may change."""
     return _own_copy(registered_template, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def two_template(registered_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with version 1 in production and a better version 2 in staging."""
+    from spikeprint.registry.promote import promote
+    from spikeprint.registry.register import register
+
+    folder = shutil.copytree(registered_template, tmp_path_factory.mktemp("two") / "project")
+    promote(folder, "production")
+    write_results(folder, "production", 5, dict.fromkeys(("left", "right"), (0.9, 0.3)))
+    write_lock(folder)
+    register(folder)
+    return folder
+
+
+@pytest.fixture
+def two(two_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of ``two_template`` that a test may change (the bundles in its store are shared)."""
+    return _own_copy(two_template, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -80,6 +101,17 @@ def _write_results():
 
 
 @pytest.fixture
+def retrain():
+    """Give a function that replaces the production row by another model with other scores."""
+
+    def change(project: Path, seed: int, accuracy: float, *datasets: str) -> None:
+        write_results(project, "production", seed, dict.fromkeys(datasets or ("left",), (accuracy, 0.3)))
+        write_lock(project)
+
+    return change
+
+
+@pytest.fixture
 def relock():
     """Give the function that rewrites dvc.lock after a change of files."""
     return write_lock
@@ -98,6 +130,7 @@ def make_project(folder: Path) -> Path:
         "left": {"folder": "data/raw/left", "technology": "neuropixels", "species": "mouse", "format": "csv"},
         "right": {"folder": "data/raw/right", "technology": "tetrode", "species": "rat", "format": "csv"},
     }
+    params["gates"] |= {"clean_commit": False, "max_missed_expectations": 0}
     params["model"] |= {"n_members": 1, "n_latent": 5, "n_hidden": 16, "head": "logistic"}
     params["ablations"] = {name: params["ablations"][name] for name in ("production", "baseline")}
     folder.mkdir(parents=True)
@@ -110,9 +143,20 @@ def make_project(folder: Path) -> Path:
         card = {"dataset": name, **params["datasets"][name]}
         table = UnitTable(**arrays, labels=np.array(CLASSES * 4), metadata=metadata, card=card)
         write_canonical(folder / "data" / "canonical" / name, table)
+        raw = folder / "data" / "raw" / name
+        raw.mkdir(parents=True)
+        for file in ("units.csv", "more.csv"):
+            (raw / file).write_text(f"{name}/{file}\n", encoding="utf-8")
+        expectations = [{"expectation": "expect_rows", "column": "", "success": True, "observed": 12}]
+        report = {"n_units": 12, "failures": 0, "expectations": expectations}
+        write_json(folder / "reports" / "metrics" / "validation" / f"{name}.json", report)
     for seed, name in enumerate(params["ablations"]):
         write_results(folder, name, seed)
     write_lock(folder)
+    (folder / ".gitignore").write_text("*\n!params.yaml\n", encoding="utf-8")
+    for words in (["init", "-q"], ["add", "params.yaml"], ["commit", "-q", "-m", "start"]):
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run(["git", *who, *words], cwd=folder, check=True)
     return folder
 
 
@@ -164,14 +208,18 @@ def write_results(folder: Path, name: str, seed: int, scores: dict[str, tuple[fl
         dataset: {
             "n_units": 12,
             "classes": dict.fromkeys(CLASSES, 4),
-            "logistic": {"balanced_accuracy": {"mean": accuracy, "sd": 0.1, "folds": [accuracy, None]}},
+            "logistic": {
+                "balanced_accuracy": {"mean": accuracy, "sd": 0.1, "folds": [accuracy, None]},
+                "calibration_error": 0.05,
+            },
+            "sets": {"coverage": 0.9, "size": 1.2, "called_novel": 0.1},
             "control": {"balanced_accuracy": {"mean": control, "sd": 0.1, "folds": [control]}},
         }
         for dataset, (accuracy, control) in scores.items()
     }
     accuracy, control = np.mean(list(scores.values()), axis=0)
     overall = {"logistic": {"balanced_accuracy": accuracy}, "control": {"balanced_accuracy": control}}
-    report = {"ablation": name, "n_units": 24, "datasets": metrics, "overall": overall}
+    report = {"ablation": name, "head": "logistic", "n_units": 24, "datasets": metrics, "overall": overall}
     write_json(folder / "reports" / "metrics" / f"{name}.json", report)
     plots = folder / "reports" / "plots"
     losses = [
@@ -181,6 +229,7 @@ def write_results(folder: Path, name: str, seed: int, scores: dict[str, tuple[fl
         for split in ("train", "val")
         for part in ("total", "kl")
     ]
+    write_csv(plots / "predictions" / f"{name}.csv", make_predictions({d: a for d, (a, _) in scores.items()}, seed))
     columns = ["model", "epoch", "split", "part", "value"]
     write_csv(plots / "losses" / f"{name}.csv", pd.DataFrame(losses, columns=columns))
     write_csv(
@@ -188,21 +237,48 @@ def write_results(folder: Path, name: str, seed: int, scores: dict[str, tuple[fl
     )
 
 
+def make_predictions(accuracy: dict[str, float], seed: int) -> pd.DataFrame:
+    """Out-of-fold predictions of 90 units per dataset, in five folds, of which a share is right."""
+    tables = []
+    for dataset, share in accuracy.items():
+        actual = np.array(CLASSES * 30)
+        order = np.random.default_rng(seed).permutation(90)
+        wrong = np.isin(np.arange(90), order[: round(90 * (1 - share))])
+        tables.append(
+            pd.DataFrame(
+                {
+                    "dataset": dataset,
+                    "unit_id": [f"{dataset}-{i}" for i in range(90)],
+                    "cell_type": actual,
+                    "fold": np.arange(90) // 3 % 5,
+                    "predicted": np.where(wrong, np.roll(actual, 1), actual),
+                    "confidence": 0.9,
+                    "model": "out_of_fold",
+                }
+            )
+        )
+    return pd.concat(tables)
+
+
 def write_lock(folder: Path) -> None:
     """Write the dvc.lock that fits the files and parameters of a project."""
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     stages: dict[str, Any] = {}
     for name in params["datasets"]:
-        stages[f"features@{name}"] = _entry(folder, [], [f"data/canonical/{name}"])
+        stages[f"features@{name}"] = _entry(folder, [f"data/raw/{name}"], [f"data/canonical/{name}"])
+        report = f"reports/metrics/validation/{name}.json"
+        stages[f"validate@{name}"] = _entry(folder, [f"data/canonical/{name}"], [report])
     for name, row in params["ablations"].items():
         bundle, embedding = f"models/cvae/{name}", f"data/embeddings/{name}"
-        plots = [f"reports/plots/{kind}/{name}.csv" for kind in ("losses", "confusion")]
+        losses, *plots = (f"reports/plots/{kind}/{name}.csv" for kind in ("losses", "confusion", "predictions"))
         used = {key: params[key] for key in ("seed", "datasets", "model", "presets", "evaluate")} | {
             f"ablations.{name}": row
         }
-        stages[f"train@{name}"] = _entry(folder, ["data/canonical"], [bundle, plots[0]], used)
+        stages[f"train@{name}"] = _entry(
+            folder, ["data/canonical", "reports/metrics/validation"], [bundle, losses], used
+        )
         stages[f"embed@{name}"] = _entry(folder, ["data/canonical", bundle], [embedding])
-        stages[f"evaluate@{name}"] = _entry(folder, [embedding], [f"reports/metrics/{name}.json", plots[1]])
+        stages[f"evaluate@{name}"] = _entry(folder, [embedding], [f"reports/metrics/{name}.json", *plots])
     (folder / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
 
 

@@ -1,155 +1,46 @@
-import csv
 import json
-import logging
+import multiprocessing
 import os
+import warnings
 
-import mlflow
 import pytest
-import yaml
 
-from spikeprint.core.config import Params
+from registries import NAME, aliases, edit_params, ledger
 from spikeprint.core.errors import ConfigError, IncompatibleBundle, RegistryError
-from spikeprint.registry.bundle import bundle_digest, write_bundle
-from spikeprint.registry.promote import NotRegistrable, check_scores, promote, register
+from spikeprint.core.files import read_json, write_json
+from spikeprint.registry.evidence import Evidence
+from spikeprint.registry.lineage import find_evidence
+from spikeprint.registry.promote import Wish, carry_out, open_version, plan_move, promote, read_history
+from spikeprint.registry.register import register
 from spikeprint.registry.tracking import connect
 
-NAME = "spikeprint-cvae"
+
+def stages(project):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        found = connect(project).search_model_versions(f"name = '{NAME}'")
+        return {str(version.version): version.current_stage for version in found}
 
 
-def aliases(project):
-    return {alias: str(n) for alias, n in connect(project).get_registered_model(NAME).aliases.items()}
-
-
-def ledger(project):
-    path = project / "reports" / "promotions.csv"
-    return list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
-
-
-def edit_params(project, section, **values):
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    params[section] |= values
-    (project / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-@pytest.fixture
-def retrain(write_results, relock):
-    """Give a function that replaces the production row by another model with other scores."""
-
-    def change(project, seed, accuracy):
-        write_results(project, "production", seed, {"left": (accuracy, 0.3)})
-        relock(project)
-
-    return change
-
-
-def test_a_good_model_becomes_staging(project):
-    made = register(project)
-    assert (made.version, made.is_new, made.is_staging) == ("1", True, True)
-    assert aliases(project) == {"staging": "1"}
-
-
-def test_a_version_belongs_to_the_run_of_its_row(project):
-    made = register(project)
-    run = connect(project).get_run(made.run_id)
-    assert run.data.tags["spikeprint.ablation"] == "production"
-    assert connect(project).get_model_version(NAME, "1").run_id == made.run_id
-    assert len(run.outputs.model_outputs) == 1
-
-
-def test_version_tags_tell_the_lineage(registered):
-    from spikeprint.registry.lock import dvc_md5
-
-    tags = connect(registered).get_model_version(NAME, "1").tags
-    assert tags["bundle_sha256"] == bundle_digest(registered / "models" / "cvae" / "production")
-    assert tags["data_md5"] == dvc_md5(registered / "data" / "canonical")
-    assert tags["metrics_md5"] == dvc_md5(registered / "reports" / "metrics" / "production.json")
-    assert float(tags["overall.logistic.balanced_accuracy"]) == 0.75
-    assert {"git.commit", "dvc.stage_md5"} <= tags.keys()
-
-
-def test_the_same_model_is_registered_once(registered):
-    again = register(registered)
-    assert (again.version, again.is_new, again.is_staging) == ("1", False, True)
-    assert len(ledger(registered)) == 1
-
-
-def test_a_better_model_takes_staging_over(registered, retrain):
-    retrain(registered, seed=5, accuracy=0.9)
-    assert register(registered).version == "2"
-    assert aliases(registered) == {"staging": "2"}
-
-
-def test_a_model_below_the_floor_is_kept_but_not_staged(registered, retrain):
-    retrain(registered, seed=5, accuracy=0.45)
-    made = register(registered)
-    assert (made.version, made.is_staging) == ("2", False)
-    assert aliases(registered) == {"staging": "1"}
-    assert "refused for @staging: balanced accuracy: 0.450 found, 0.5 needed" in made.describe()
-
-
-def test_a_model_no_better_than_its_control_is_not_staged(registered, retrain):
-    edit_params(registered, "register", floor=0.1)
-    retrain(registered, seed=5, accuracy=0.4)
-    assert [gate.name for gate in register(registered).gates if not gate.passed] == ["lead over shuffled labels"]
-
-
-def test_scores_without_a_control_do_not_pass(project):
-    gates = check_scores({"overall.logistic.balanced_accuracy": 0.9}, Params.load(project / "params.yaml"))
-    assert [(gate.found, gate.passed) for gate in gates] == [(0.9, True), (None, False)]
-
-
-def test_scores_at_the_threshold_pass(project):
-    edit_params(project, "register", floor=0.5, margin_over_control=0.25)
-    scores = {"overall.logistic.balanced_accuracy": 0.5, "overall.control.balanced_accuracy": 0.25}
-    assert all(gate.passed for gate in check_scores(scores, Params.load(project / "params.yaml")))
-
-
-def test_registering_needs_an_evaluated_row(project):
-    lock = yaml.safe_load((project / "dvc.lock").read_text())
-    del lock["stages"]["evaluate@production"]
-    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
-    with pytest.raises(RegistryError, match=r"no finished evaluate@production in dvc\.lock"):
-        register(project)
-
-
-def test_a_bundle_that_is_not_the_one_in_the_lock_is_refused(project):
-    (project / "models" / "cvae" / "production" / "folds.safetensors").write_bytes(b"other")
-    with pytest.raises(RegistryError, match=r"is not the one in dvc\.lock"):
-        register(project)
-
-
-def test_a_damaged_bundle_is_refused_even_if_locked(project, relock):
-    (project / "models" / "cvae" / "production" / "weights.safetensors").write_bytes(b"other")
-    relock(project)
-    with pytest.raises(IncompatibleBundle, match=r"weights\.safetensors: changed"):
-        register(project)
-
-
-def test_scores_that_are_not_those_of_the_lock_are_refused(registered):
-    path = registered / "reports" / "metrics" / "production.json"
-    path.write_text(path.read_text().replace("0.75", "0.99"))
-    with pytest.raises(RegistryError, match=r"production\.json: is not the one in dvc\.lock"):
-        register(registered)
-
-
-def test_curves_that_are_not_those_of_the_lock_are_refused(project):
-    (project / "reports" / "plots" / "losses" / "production.csv").unlink()
-    with pytest.raises(RegistryError, match=r"result files are not those of dvc\.lock"):
-        register(project)
-
-
-def test_registering_leaves_mlflows_globals_alone(project, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    register(project)
-    assert not mlflow.tracking.is_tracking_uri_set()
-    assert mlflow.active_run() is None
-    assert not (tmp_path / "mlflow.db").exists()
+def back(project, alias="production"):
+    plan = plan_move(project, Wish(alias, back=True, reason="it fails on rats"))
+    carry_out(project, plan)
+    return plan
 
 
 def test_staging_goes_to_production(registered):
     done = promote(registered, "production")
-    assert (done.version, done.previous) == ("1", "")
+    assert (done.version, done.previous, done.champion) == ("1", "", "")
     assert aliases(registered) == {"staging": "1", "production": "1"}
+
+
+def test_a_version_is_compared_with_the_one_in_production(two):
+    done = promote(two, "production")
+    assert (done.version, done.previous, done.champion) == ("2", "1", "1")
+    (gate,) = [gate for gate in done.gates if gate.name == "against the incumbent"]
+    assert gate.passed
+    assert gate.why.startswith("version 1; mean +0.150 [+0.0")
+    assert aliases(two)["production"] == "2"
 
 
 def test_stages_are_spelled_in_any_case(registered):
@@ -158,80 +49,125 @@ def test_stages_are_spelled_in_any_case(registered):
 
 
 def test_production_needs_staging_first(registered, retrain):
-    edit_params(registered, "register", floor=0.8)
-    retrain(registered, seed=5, accuracy=0.75)
+    edit_params(registered, "gates", floor=0.8, incumbent=None)
+    retrain(registered, 5, 0.75)
     register(registered)
-    edit_params(registered, "register", floor=0.5)
+    edit_params(registered, "gates", floor=0.5)
     with pytest.raises(RegistryError, match=r"version 2 refused for production: has held @staging: no found"):
         promote(registered, "production", "2")
     assert aliases(registered) == {"staging": "1"}
-
-
-def test_a_version_that_passes_later_can_be_staged_by_hand(registered, retrain):
-    edit_params(registered, "register", floor=0.8)
-    retrain(registered, seed=5, accuracy=0.75)
-    register(registered)
-    edit_params(registered, "register", floor=0.5)
-    promote(registered, "staging", "2")
-    assert promote(registered, "production", "2").version == "2"
+    promote(registered, "staging")  # the newest
+    assert promote(registered, "production").version == "2"
 
 
 def test_a_gate_raised_since_refuses_with_its_reason(registered):
-    edit_params(registered, "register", floor=0.9)
-    with pytest.raises(RegistryError, match=r"balanced accuracy: 0\.750 found, 0\.9 needed"):
+    edit_params(registered, "gates", floor=0.9)
+    with pytest.raises(RegistryError, match=r"balanced accuracy: 0\.750 found, >= 0\.9 needed"):
         promote(registered, "production")
     assert ledger(registered)[-1]["alias"] == "staging"
 
 
-def test_going_back_to_a_former_version(registered, retrain):
-    promote(registered, "production")
-    retrain(registered, seed=5, accuracy=0.9)
-    register(registered)
-    promote(registered, "production")
-    done = promote(registered, "production", "1")
-    assert (done.previous, aliases(registered)["production"]) == ("2", "1")
+def test_a_worse_version_is_refused_and_the_way_back_is_open(two):
+    promote(two, "production")
+    with pytest.raises(RegistryError, match=r"refused for production: against the incumbent: -0\.\d+ found"):
+        promote(two, "production", "1")
+    plan = back(two)
+    assert (plan.version, plan.previous, plan.kind) == ("1", "2", "rolled back")
+    assert aliases(two)["production"] == "1"
+    last = ledger(two)[-1]
+    assert (last["kind"], last["version"], last["reason"]) == ("rolled back", "1", "it fails on rats")
+    with pytest.raises(RegistryError, match="1 holds it and none did before; there is nothing to go back to"):
+        back(two)
 
 
-def test_registering_again_leaves_a_staging_moved_by_hand(registered, retrain):
-    retrain(registered, seed=5, accuracy=0.9)
-    register(registered)
-    promote(registered, "staging", "1")
-    made = register(registered)
-    assert (made.version, made.is_staging, aliases(registered)) == ("2", False, {"staging": "1"})
-
-
-def test_a_refused_model_gets_staging_once_it_passes(project):
-    edit_params(project, "register", floor=0.9)
+def test_a_version_of_another_schema_is_refused(project):
     register(project)
-    edit_params(project, "register", floor=0.5)
-    made = register(project)
-    assert (made.version, made.is_new, made.is_staging) == ("1", False, True)
+    client = connect(project)
+    bundle = Evidence(client, client.get_model_version(NAME, "1")).bundle
+    write_json(bundle / "bundle.json", {**read_json(bundle / "bundle.json"), "schema_version": 1})
+    with pytest.raises(RegistryError, match=r"latency of 1 unit, ms: nothing found.*bundle schema 1 found, 2 needed"):
+        promote(project, "production", "1")
+    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 2 needed"):
+        open_version(client, "1", NAME)
+    os.rename(bundle, bundle.with_name("gone"))
+    with pytest.raises(RegistryError, match=r"spikeprint-cvae version 1: its files cannot be fetched from .*bundle"):
+        promote(project, "production")
 
 
-def test_the_ledger_has_a_line_for_every_move(registered):
+def test_a_waived_gate_may_fail_and_is_marked(registered):
+    edit_params(registered, "gates", floor=0.9)
+    wish = Wish("production", reason="demo", waived=frozenset({"balanced accuracy"}))
+    carry_out(registered, plan_move(registered, wish))
+    assert aliases(registered)["production"] == "1"
+    last = ledger(registered)[-1]
+    assert last["gates"].startswith("balanced accuracy 0.750 waived; lead over shuffled labels 0.400;")
+    assert last["reason"] == "demo"
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [
+        ({"alias": "prod"}, "unknown stage 'prod'; known: staging, production"),
+        ({"waived": frozenset({"linage"}), "reason": "x"}, "no gate 'linage'; did you mean 'lineage'"),
+        ({"waived": frozenset({"lineage"})}, "with a reason only"),
+        ({"back": True, "version": "1"}, "leave the version away"),
+        ({"reason": "x" * 1001}, "1001 characters, at most 1000"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_wrong_usage(wish, reason):
+    with pytest.raises(ConfigError, match=reason):
+        Wish(**{"alias": "production", **wish})
+
+
+def test_the_history_has_a_line_for_every_move(registered):
     promote(registered, "production")
     promote(registered, "production")  # nothing moves
-    moves = [(row["version"], row["alias"], row["previous"]) for row in ledger(registered)]
-    assert moves == [("1", "staging", ""), ("1", "production", "")]
+    moves = [(row["kind"], row["version"], row["alias"], row["previous"]) for row in ledger(registered)]
+    assert moves == [("promoted", "1", "staging", ""), ("promoted", "1", "production", "")]
+    assert read_history(registered) == ledger(registered)
+
+
+def test_another_clone_gets_the_lines_that_it_lacks(registered):
+    promote(registered, "production")
+    (registered / "reports" / "promotions.csv").unlink()
+    promote(registered, "production")
+    assert [row["alias"] for row in ledger(registered)] == ["staging", "production"]
+    assert not [name for name in os.listdir(registered / "reports") if name.startswith(".")]
+
+
+def test_an_alias_moved_by_other_means_is_found_and_can_be_gone_back_to(two):
+    promote(two, "production")
+    connect(two).set_registered_model_alias(NAME, "production", "1")
+    promote(two, "production", "2")
+    assert [(m["kind"], m["version"]) for m in read_history(two) if m["alias"] == "production"] == [
+        ("promoted", "1"),
+        ("promoted", "2"),
+        ("found", "1"),
+        ("promoted", "2"),
+    ]
+    assert back(two).version == "1"
 
 
 def test_a_promotion_leaves_its_evidence_on_the_version(registered):
-    promote(registered, "production")
+    carry_out(registered, plan_move(registered, Wish("production", reason="first")))
     tags = connect(registered).get_model_version(NAME, "1").tags
     assert tags["promoted.production.by"]
-    assert [gate["passed"] for gate in json.loads(tags["promoted.production.gates"])] == [True, True, True]
+    assert tags["promoted.production.reason"] == "first"
+    assert all(gate["passed"] for gate in json.loads(tags["promoted.production.gates"]))
+
+
+def test_the_registry_stage_follows_without_a_warning(two, recwarn):
+    assert stages(two) == {"1": "Production", "2": "Staging"}
+    promote(two, "production")
+    assert stages(two) == {"1": "Archived", "2": "Production"}
+    assert not [w for w in recwarn if issubclass(w.category, FutureWarning)]
 
 
 def test_a_dry_run_changes_nothing(registered):
-    edit_params(registered, "register", floor=0.9)
+    edit_params(registered, "gates", floor=0.9)
     plan = promote(registered, "production", dry_run=True)
     assert not plan.is_allowed
     assert aliases(registered) == {"staging": "1"}
-
-
-def test_an_unknown_stage_is_a_wrong_word(registered):
-    with pytest.raises(ConfigError, match="unknown stage 'prod'; known: staging, production"):
-        promote(registered, "prod")
 
 
 def test_an_unknown_version_lists_the_known_ones(registered):
@@ -239,78 +175,70 @@ def test_an_unknown_version_lists_the_known_ones(registered):
         promote(registered, "production", "7")
 
 
-def test_an_empty_registry_says_what_to_do(project):
+@pytest.mark.parametrize("alias", ["staging", "production"])
+def test_an_empty_registry_says_what_to_do(project, alias):
     with pytest.raises(RegistryError, match="nothing registered under this name; run spikeprint register"):
-        promote(project, "production")
+        promote(project, alias)
+    with pytest.raises(RegistryError, match="nothing registered under this name; run spikeprint register"):
+        back(project, alias)
 
 
-def test_an_interrupted_ledger_is_never_half_written(registered):
-    (registered / "reports" / "promotions.csv").unlink()
-    promote(registered, "production")
-    assert [row["alias"] for row in ledger(registered)] == ["production"]
-    assert not [name for name in os.listdir(registered / "reports") if name.startswith(".")]
+def test_an_unknown_model_is_named(registered):
+    edit_params(registered, "register", model_name="other")
+    with pytest.raises(RegistryError, match="model 'other': nothing registered under this name"):
+        promote(registered, "production")
 
 
-def test_data_without_acg_can_be_the_example(project, relock):
-    path = project / "data" / "canonical" / "left" / "acg.csv"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([lines[0], *["," * lines[0].count(",")] * (len(lines) - 1)]) + "\n")
-    relock(project)
-    assert register(project).is_staging
+def test_a_server_that_does_not_answer_is_told(registered, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    for ask in (lambda: promote(registered, "production"), lambda: find_evidence(registered, "1")):
+        with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:9") as error:
+            ask()
+        assert "\n" not in str(error.value)
 
 
-def test_absent_data_says_what_to_do(project):
-    os.rename(project / "data" / "canonical", project / "gone")
-    with pytest.raises(RegistryError, match=r"waveforms\.csv: missing; run dvc pull"):
-        register(project)
+def test_a_plan_does_not_hold_after_somebody_moved_the_alias(two):
+    plan = plan_move(two, Wish("production"))
+    promote(two, "production")
+    back(two)
+    promote(two, "production")
+    with pytest.raises(RegistryError, match=r"@production: moved from 1 to 2 by \w+ meanwhile"):
+        carry_out(two, plan)
 
 
-def test_a_model_trained_without_labels_is_not_registrable(project, make_parts, relock):
-    config, arrays = make_parts()
-    write_bundle(project / "models" / "cvae" / "production", config | {"head": None}, arrays)
-    relock(project)
-    with pytest.raises(NotRegistrable, match="trained without labels"):
-        register(project)
+def test_a_plan_does_not_hold_after_its_champion_left(two):
+    plan = plan_move(two, Wish("staging", "2"))
+    promote(two, "production")
+    with pytest.raises(RegistryError, match="version 1, compared with, is not in service any more \\(2 is\\)"):
+        carry_out(two, plan)
 
 
-def test_a_model_without_scores_is_not_registrable(project, relock):
-    report = {"ablation": "production", "n_units": 24, "datasets": {}, "overall": {}}
-    (project / "reports" / "metrics" / "production.json").write_text(json.dumps(report))
-    relock(project)
-    with pytest.raises(NotRegistrable, match=r"production\.json: no dataset could be scored"):
-        register(project)
+def _promote(project, version, barrier, answers):
+    try:
+        plan = plan_move(project, Wish("production", version))
+        barrier.wait(60)
+        carry_out(project, plan)
+        answers.put((version, "moved"))
+    except RegistryError as error:
+        answers.put((version, str(error)))
 
 
-def test_a_row_older_than_its_parameters_is_refused(project):
-    edit_params(project, "model", beta=0.9, epochs=3)
-    with pytest.raises(
-        RegistryError, match=r"params\.yaml has changed since .*\(model\.beta, model\.epochs\); run spikeprint run"
-    ):
-        register(project)
-
-
-def test_a_holder_of_staging_that_would_not_pass_now_is_told(registered):
-    edit_params(registered, "register", floor=0.9)
-    found = register(registered).describe()
-    assert found.endswith("holds @staging from before, would not pass now: balanced accuracy: 0.750 found, 0.9 needed")
-
-
-def test_a_new_store_says_what_the_ledger_remembers(registered, template, tmp_path, monkeypatch, caplog):
-    promote(registered, "production")
-    at = ledger(registered)[-1]["at"]
-    other = tmp_path / "other.db"  # MLflow keeps the old file open, so removing it here would change nothing
-    other.write_bytes((template / "mlflow.db").read_bytes())
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other}")
-    with caplog.at_level(logging.WARNING):
-        register(registered)
-    sha = bundle_digest(registered / "models" / "cvae" / "production")[:12]
-    (told,) = [r.getMessage() for r in caplog.records if r.name == "spikeprint.registry.promote"]
-    assert "tells of 2: version numbers restart at 1" in told
-    assert f"@production was bundle {sha} (version 1 of {at}, " in told
-    assert "must be promoted again" in told
-
-
-def test_a_first_registration_has_nothing_to_remember(project, caplog):
-    with caplog.at_level(logging.WARNING):
-        register(project)
-    assert not [r for r in caplog.records if r.name == "spikeprint.registry.promote"]
+def test_of_two_processes_with_the_same_incumbent_one_promotes(two, retrain):
+    retrain(two, 6, 0.93, "left", "right")
+    assert register(two).version == "3"
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(2), context.Queue()
+    both = [context.Process(target=_promote, args=(two, version, barrier, answers)) for version in "23"]
+    for process in both:
+        process.start()
+    said = dict(answers.get(timeout=120) for _ in both)
+    for process in both:
+        process.join(30)
+    (winner,) = [version for version, text in said.items() if text == "moved"]
+    (loser,) = [text for text in said.values() if text != "moved"]
+    assert f"@production: moved from 1 to {winner} by " in loser
+    assert aliases(two)["production"] == winner
+    moves = [move for move in read_history(two) if move["alias"] == "production"]
+    assert [(move["version"], move["previous"]) for move in moves] == [("1", ""), (winner, "1")]
+    assert ledger(two) == read_history(two)

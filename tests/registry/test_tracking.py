@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from spikeprint.core.errors import RegistryError
+from spikeprint.registry.lock import dvc_md5
 from spikeprint.registry.tracking import connect, find_run, git_commit, sync
 
 
@@ -92,7 +93,8 @@ def test_tags_tell_the_lineage(project, production):
     stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     assert tags["dvc.dep.data/canonical"] == stages["train@production"]["deps"][0]["md5"]
     assert tags["dvc.out.models/cvae/production"] == stages["train@production"]["outs"][0]["md5"]
-    assert tags["git.commit"] == "unknown"
+    assert tags["git.commit"] == git_commit(project) != "unknown"
+    assert tags["dvc.raw.data/raw/left"] == dvc_md5(project / "data" / "raw" / "left")
 
 
 def test_artifacts_are_tables_scores_and_environment(project, production):
@@ -103,9 +105,13 @@ def test_artifacts_are_tables_scores_and_environment(project, production):
             (folders if item.is_dir else found).append(item.path)
     assert sorted(found) == [
         "environment.json",
+        "lineage.json",
         "metrics/production.json",
+        "metrics/validation/left.json",
+        "metrics/validation/right.json",
         "plots/confusion/production.csv",
         "plots/losses/production.csv",
+        "plots/predictions/production.csv",
     ]
 
 
@@ -161,7 +167,6 @@ def test_a_run_cut_short_is_made_again(project):
 
 
 def test_the_summary_goes_to_the_parent(project):
-    from spikeprint.registry.lock import dvc_md5
 
     (project / "reports" / "summary.md").write_text("# all")
     lock = yaml.safe_load((project / "dvc.lock").read_text())

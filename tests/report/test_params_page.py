@@ -22,7 +22,7 @@ def test_page_is_up_to_date(values: dict) -> None:
     assert found == render_params_page(values), "run: python -m spikeprint.report.params_page"
 
 
-@pytest.mark.parametrize("section", ["features", "model", "evaluate", "register"])
+@pytest.mark.parametrize("section", ["features", "model", "evaluate", "register", "gates"])
 def test_every_key_of_a_section_is_listed(values: dict, section: str) -> None:
     table = render_params_page(values).split(f"## `{section}`")[1].split("\n## ")[0]
     assert [key for key in values[section] if f"| `{key}` |" not in table] == []

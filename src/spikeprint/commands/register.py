@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was registered and how it fared at the gates."""
-    from ..registry.promote import register
+    from ..registry.register import register
 
     print(register(find_root()).describe())
     return 0

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ModelError(
             f"dvc repro stopped with exit code {code}; the stage's own message is above. Mend it, run again"
         )
-    from ..registry.promote import NotRegistrable, register
+    from ..registry.register import NotRegistrable, register
     from ..registry.tracking import sync
 
     new = sync(root)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
+from .gate_params import GateParams
 from .model_params import ModelParams
 from .reference_params import ReferenceParams
 from .types import TECHNOLOGIES
@@ -137,12 +138,10 @@ class EvaluateParams(Section):
 
 
 class RegisterParams(Section):
-    """The registered model and its first gate."""
+    """The registered model."""
 
     model_name: str = Field(min_length=1, description="name in the model registry")
     ablation: Name = Field(description="the ablation row that becomes the registered model")
-    floor: Fraction = Field(description="least mean balanced accuracy over datasets")
-    margin_over_control: Fraction = Field(description="least lead over the shuffled-label control")
 
 
 class Params(Section):
@@ -160,6 +159,7 @@ class Params(Section):
     ablations: dict[Name, dict[str, Any]] = Field(min_length=1, description="what is trained: name -> overrides")
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
+    gates: GateParams
 
     @model_validator(mode="after")
     def _registered_row_exists(self) -> "Params":

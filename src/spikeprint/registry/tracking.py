@@ -22,12 +22,14 @@ from typing import Any
 import pandas as pd
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.config import Params
 from ..core.errors import RegistryError
 from ..core.files import read_json
+from . import provenance
 from .claims import KEY_TAG, clone_id, close_run, fail_unfinished, find_runs, open_run
 from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
 from .remote import USERNAME, check_store, explain, team_access, use_credentials
@@ -38,6 +40,8 @@ EXPERIMENT = "spikeprint"
 
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open on runs and charts rather than on traces of language models."""
+
+VALIDATION = "reports/metrics/validation"
 
 PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "torch", "pytorch-lightning", "mlflow")
 """Versions recorded with a run."""
@@ -50,6 +54,14 @@ class SyncedRun:
     ablation: str
     run_id: str
     parent_id: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a row was made from: its datasets as MLflow shows them, and all that ``provenance.trace`` finds."""
+
+    datasets: list[DatasetInput]
+    lineage: dict[str, Any]
 
 
 def connect(root: Path) -> MlflowClient:
@@ -138,8 +150,8 @@ def sync(root: Path) -> list[SyncedRun]:
             row = finished_row(stages, name)
             if row and find_run(client, row.key) is None and _is_as_recorded(root, row):
                 parent_id = project_run or _pipeline_run(client, row.data_md5)
-                inputs = _dataset_inputs(root, row, stages)
-                new += _log_run(client, root, row, params, inputs, parent_id)
+                origin = Origin(_dataset_inputs(root, row, stages), provenance.trace(root, row, stages))
+                new += _log_run(client, root, row, params, origin, parent_id)
         fail_unfinished(client, clone_id(root))
         for parent_id in {run.parent_id for run in new}:
             _log_report(client, root, stages.get("report", {}), parent_id)
@@ -191,6 +203,14 @@ def _results(outs: Mapping[str, str]) -> dict[str, str]:
     return {path: md5 for path, md5 in outs.items() if path.startswith("reports/")}
 
 
+def _validation(root: Path, row: FinishedRow) -> list[str]:
+    """The validation reports that the row was trained after, if they are still those; none otherwise."""
+    if dvc_md5(root / VALIDATION) != row.deps.get(VALIDATION):
+        LOGGER.warning("%s: %s is not what it was trained after; its run has no validation", row.ablation, VALIDATION)
+        return []
+    return [f"{VALIDATION}/{name}.json" for name in row.params.get("datasets", {})]
+
+
 def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
     """Return the id of the parent run of a data state, made when absent."""
     if parents := find_runs(client, {"spikeprint.pipeline": data_md5}):
@@ -206,7 +226,7 @@ def _pipeline_run(client: MlflowClient, data_md5: str) -> str:
 
 
 def _log_run(
-    client: MlflowClient, root: Path, row: FinishedRow, params: Params, inputs: list[DatasetInput], parent_id: str
+    client: MlflowClient, root: Path, row: FinishedRow, params: Params, origin: Origin, parent_id: str
 ) -> list[SyncedRun]:
     """Log a row; the run, or nothing when a colleague has logged the same row meanwhile.
 
@@ -224,15 +244,20 @@ def _log_run(
         "spikeprint.ablation": row.ablation,
         **{f"dvc.dep.{path}": md5 for path, md5 in row.deps.items()},
         **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
+        **{f"dvc.raw.{path}": one["md5"] for path, one in origin.lineage["raw"].items()},
     }
     logged = [Param(key, json.dumps(v) if isinstance(v, list) else str(v)) for key, v in flatten(values).items()]
     run = open_run(client, experiment_id, row.key, row.ablation, clone_id(root))
     run_id, now = run.info.run_id, run.info.start_time
-    client.log_batch(run_id, _metrics(root, row, now), logged, [RunTag(*tag) for tag in tags.items()])
-    client.log_inputs(run_id, inputs)
-    for path in _results(row.outs):
+    client.log_batch(run_id, _metrics(root, row, now), logged)
+    listed = [RunTag(*tag) for tag in tags.items()]
+    for start in range(0, len(listed), MAX_PARAMS_TAGS_PER_BATCH):
+        client.log_batch(run_id, tags=listed[start : start + MAX_PARAMS_TAGS_PER_BATCH])
+    client.log_inputs(run_id, origin.datasets)
+    for path in [*_results(row.outs), *_validation(root, row)]:
         client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
     client.log_dict(run_id, _environment(), "environment.json")
+    client.log_dict(run_id, origin.lineage, provenance.FILE)
     return [SyncedRun(row.ablation, run_id, parent_id)] if close_run(client, run_id, row.key) else []
 
 

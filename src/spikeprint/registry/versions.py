@@ -97,6 +97,20 @@ def find_version(client: MlflowClient, name: str, tags: Mapping[str, str]) -> Mo
     return None
 
 
+def newest_version(client: MlflowClient, name: str) -> ModelVersion:
+    """Return the version of ``name`` with the largest number.
+
+    Raises
+    ------
+    RegistryError
+        Nothing is registered under the name.
+    """
+    found = client.search_model_versions(f"name = '{name}'", order_by=["version_number DESC"], max_results=1)
+    if not found:
+        raise RegistryError(f"model '{name}': nothing registered under this name; run spikeprint register")
+    return client.get_model_version(name, str(found[0].version))
+
+
 def resolve_version(client: MlflowClient, uri: str) -> ModelVersion:
     """Return the version behind ``models:/<name>@<alias>`` or ``models:/<name>/<version>``.
 

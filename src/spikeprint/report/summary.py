@@ -88,9 +88,11 @@ def render_summary(
 
 def _headline(params: Params, metrics: Mapping[str, Any]) -> str:
     """Two sentences: what is registered, how good it is; one more on the gate."""
-    name, head, gate = params.register_.ablation, params.served_head, params.register_
+    name, head, gate = params.register_.ablation, params.served_head, params.gates
     description = params.ablation(name).description
-    what = f"`{gate.model_name}` is the ablation **{name}**" + (f" ({description})." if description else ".")
+    what = f"`{params.register_.model_name}` is the ablation **{name}**" + (
+        f" ({description})." if description else "."
+    )
     overall, datasets = metrics["overall"], metrics["datasets"]
     if head not in overall:
         return f"{what} No dataset has enough labelled units to be scored."

@@ -67,7 +67,7 @@ def score(said: Said, units: pd.DataFrame, params: Params, own: str) -> tuple[di
 
     A scored unit is predicted by the network and head that never met it (``model`` = out_of_fold), the others by the
     final model, as ``spikeprint classify`` does: ``final``, or ``in_sample`` where the unit's label was learnt from.
-    Units without data have no prediction.
+    Units without data have no prediction. ``fold`` stays in the table: two models are compared on identical folds only.
     """
     labels, folds = units["cell_type"].to_numpy(str), units["fold"].to_numpy()
     datasets = units["dataset"].to_numpy(str)
@@ -97,7 +97,7 @@ def score(said: Said, units: pd.DataFrame, params: Params, own: str) -> tuple[di
         clusters = {"clusters": score_fold_clusters(said.arrays, rows, labels[rows], split[0])}
         scores[name] = entry | _assurance(said, rows, labels[rows], split[0]) | clusters
     table = table.assign(**_assured_columns(said, folds))
-    return {"datasets": scores, "overall": _overall(scores)}, table.drop(columns=["fold", "teaches"])
+    return {"datasets": scores, "overall": _overall(scores)}, table.drop(columns="teaches")
 
 
 def _assurance(said: Said, rows: np.ndarray, labels: np.ndarray, folds: np.ndarray) -> dict[str, Any]:
