@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -169,7 +169,7 @@ def train_module(
             num_sanity_val_steps=0,
         )
         module.train()  # a phase before this one has left it in evaluation
-        trainer.fit(torch.compile(module) if hardware.compile else module, train, validation)
+        trainer.fit(cast(pl.LightningModule, torch.compile(module)) if hardware.compile else module, train, validation)
     if not is_last:
         module.network.load_state_dict(watcher.best_weights)
     module.network.to("cpu").eval()
