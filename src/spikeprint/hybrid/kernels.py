@@ -1,0 +1,165 @@
+"""Compiled loops over the samples that a plan changes. Enters: a block of traces, spikes. Leaves: the block changed.
+
+All release the interpreter lock. ``block`` (n_rows, n_channels) begins at sample ``first`` of its segment; rows of a
+window outside the block are left to the block they lie in, so any cut into blocks gives the same bytes. ``spikes`` are
+records of ``SPIKE`` in order, ``bank`` and ``channels`` the waveforms of the plan.
+"""
+
+import numba
+import numpy as np
+
+_ROUND = 6755399441055744.0
+"""1.5 * 2^52: adding and taking it away rounds a double half to even; faster than a call of rint per sample."""
+
+
+@numba.njit(cache=True, nogil=True)
+def add_integers(
+    block: np.ndarray,
+    first: int,
+    spikes: np.ndarray,
+    bank: np.ndarray,
+    channels: np.ndarray,
+    before: int,
+    limits: np.ndarray,
+) -> np.ndarray:  # pragma: no cover - compiled
+    """Add spikes to integer traces; what lies beyond ``limits`` (low, high) is clipped.
+
+    Returns (n_clipped, 3) int64: spike, index of the sample in the block, what was lost.
+    """
+    low, high = limits[0], limits[1]
+    n_rows, n_samples, n_channels = block.shape[0], bank.shape[1], block.shape[1]
+    lost = np.empty((0, 3), dtype=np.int64)
+    n_lost = 0
+    for s in range(len(spikes)):
+        row, scale = spikes[s].bank, np.float64(spikes[s].scale)
+        start = spikes[s].sample - before - first
+        for t in range(max(0, -start), min(n_samples, n_rows - start)):
+            for k in range(channels.shape[1]):
+                channel = channels[row, k]
+                if channel < 0:
+                    break
+                delta = np.int64((scale * np.float64(bank[row, t, k]) + _ROUND) - _ROUND)
+                value = np.int64(block[start + t, channel]) + delta
+                if value < low or value > high:
+                    kept = low if value < low else high
+                    if n_lost == len(lost):
+                        grown = np.empty((2 * n_lost + 64, 3), dtype=np.int64)
+                        grown[:n_lost] = lost
+                        lost = grown
+                    lost[n_lost, 0] = s
+                    lost[n_lost, 1] = (start + t) * n_channels + channel
+                    lost[n_lost, 2] = value - kept
+                    n_lost += 1
+                    value = kept
+                block[start + t, channel] = value
+    return lost[:n_lost]
+
+
+@numba.njit(cache=True, nogil=True)
+def subtract_integers(
+    block: np.ndarray, first: int, spikes: np.ndarray, bank: np.ndarray, channels: np.ndarray, before: int
+) -> None:  # pragma: no cover - compiled
+    """Take spikes away from integer traces, modulo the range of the type: the order does not matter.
+
+    Where ``add_integers`` has clipped, what it lost must be added too.
+    """
+    n_rows, n_samples = block.shape[0], bank.shape[1]
+    for s in range(len(spikes)):
+        row, scale = spikes[s].bank, np.float64(spikes[s].scale)
+        start = spikes[s].sample - before - first
+        for t in range(max(0, -start), min(n_samples, n_rows - start)):
+            for k in range(channels.shape[1]):
+                channel = channels[row, k]
+                if channel < 0:
+                    break
+                delta = np.int64((scale * np.float64(bank[row, t, k]) + _ROUND) - _ROUND)
+                block[start + t, channel] = np.int64(block[start + t, channel]) - delta
+
+
+@numba.njit(cache=True, nogil=True)
+def add_floats(
+    block: np.ndarray,
+    first: int,
+    spikes: np.ndarray,
+    bank: np.ndarray,
+    channels: np.ndarray,
+    before: int,
+    kept: np.ndarray,
+) -> None:  # pragma: no cover - compiled
+    """Add spikes to floating point traces; ``kept`` (n_spikes, n_samples, width) gets each sample as it was before."""
+    n_rows, n_samples = block.shape[0], bank.shape[1]
+    for s in range(len(spikes)):
+        row, scale = spikes[s].bank, np.float64(spikes[s].scale)
+        start = spikes[s].sample - before - first
+        for t in range(max(0, -start), min(n_samples, n_rows - start)):
+            for k in range(channels.shape[1]):
+                channel = channels[row, k]
+                if channel < 0:
+                    break
+                kept[s, t, k] = block[start + t, channel]
+                block[start + t, channel] += scale * np.float64(bank[row, t, k])
+
+
+@numba.njit(cache=True, nogil=True)
+def gather(
+    block: np.ndarray, first: int, spikes: np.ndarray, channels: np.ndarray, before: int, kept: np.ndarray
+) -> None:  # pragma: no cover - compiled
+    """Copy the samples under the windows of spikes into ``kept`` (n_spikes, n_samples, width)."""
+    n_rows, n_samples = block.shape[0], kept.shape[1]
+    for s in range(len(spikes)):
+        row = spikes[s].bank
+        start = spikes[s].sample - before - first
+        for t in range(max(0, -start), min(n_samples, n_rows - start)):
+            for k in range(channels.shape[1]):
+                channel = channels[row, k]
+                if channel < 0:
+                    break
+                kept[s, t, k] = block[start + t, channel]
+
+
+@numba.njit(cache=True, nogil=True)
+def restore(
+    block: np.ndarray, first: int, spikes: np.ndarray, channels: np.ndarray, before: int, kept: np.ndarray
+) -> None:  # pragma: no cover - compiled
+    """Write back what ``gather`` or ``add_floats`` has kept, the last spike first."""
+    n_rows, n_samples = block.shape[0], kept.shape[1]
+    for back in range(len(spikes)):
+        s = len(spikes) - 1 - back
+        row = spikes[s].bank
+        start = spikes[s].sample - before - first
+        for t in range(max(0, -start), min(n_samples, n_rows - start)):
+            for k in range(channels.shape[1]):
+                channel = channels[row, k]
+                if channel < 0:
+                    break
+                block[start + t, channel] = kept[s, t, k]
+
+
+@numba.njit(cache=True, nogil=True)
+def count_matches(
+    first: np.ndarray,
+    first_offsets: np.ndarray,
+    second: np.ndarray,
+    second_offsets: np.ndarray,
+    tolerance: int,
+    counts: np.ndarray,
+) -> None:  # pragma: no cover - compiled
+    """Fill ``counts`` (n_first, n_second): pairs at most ``tolerance`` apart, each spike in one pair at most.
+
+    Two pointers through sorted trains: the earliest spikes that can be paired are.
+    """
+    for a in range(len(first_offsets) - 1):
+        for b in range(len(second_offsets) - 1):
+            i, j = first_offsets[a], second_offsets[b]
+            n = 0
+            while i < first_offsets[a + 1] and j < second_offsets[b + 1]:
+                distance = first[i] - second[j]
+                if distance > tolerance:
+                    j += 1
+                elif distance < -tolerance:
+                    i += 1
+                else:
+                    n += 1
+                    i += 1
+                    j += 1
+            counts[a, b] = n
