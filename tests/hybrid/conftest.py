@@ -1,6 +1,5 @@
 """The small recording and its plan, made once."""
 
-
 import pytest
 
 from hybrid_data import Toy, make_toy

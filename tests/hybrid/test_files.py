@@ -1,4 +1,4 @@
-"""Apply and remove: the bytes are those of a dense sum, whatever the blocks, and come back, whatever happens between."""
+"""Apply and remove: bytes are those of a dense sum, whatever the blocks, and come back, whatever happens between."""
 
 import os
 import signal

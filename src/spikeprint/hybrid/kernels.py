@@ -136,30 +136,35 @@ def restore(
 
 
 @numba.njit(cache=True, nogil=True)
-def count_matches(
-    first: np.ndarray,
-    first_offsets: np.ndarray,
-    second: np.ndarray,
-    second_offsets: np.ndarray,
-    tolerance: int,
-    counts: np.ndarray,
-) -> None:  # pragma: no cover - compiled
-    """Fill ``counts`` (n_first, n_second): pairs at most ``tolerance`` apart, each spike in one pair at most.
+def pair_spikes(first: np.ndarray, second: np.ndarray, tolerance: int) -> np.ndarray:  # pragma: no cover - compiled
+    """(n_first,) index of the partner of each spike in ``second``, -1 without one.
 
-    Two pointers through sorted trains: the earliest spikes that can be paired are.
+    Two pointers through sorted trains: no spike is used twice, and the earliest spikes that can be paired are.
     """
-    for a in range(len(first_offsets) - 1):
-        for b in range(len(second_offsets) - 1):
-            i, j = first_offsets[a], second_offsets[b]
-            n = 0
-            while i < first_offsets[a + 1] and j < second_offsets[b + 1]:
-                distance = first[i] - second[j]
-                if distance > tolerance:
-                    j += 1
-                elif distance < -tolerance:
-                    i += 1
-                else:
-                    n += 1
-                    i += 1
-                    j += 1
-            counts[a, b] = n
+    partner = np.full(len(first), -1, dtype=np.int64)
+    i, j = 0, 0
+    while i < len(first) and j < len(second):
+        distance = first[i] - second[j]
+        if distance > tolerance:
+            j += 1
+        elif distance < -tolerance:
+            i += 1
+        else:
+            partner[i] = j
+            i += 1
+            j += 1
+    return partner
+
+
+@numba.njit(cache=True, nogil=True)
+def count_pairs(
+    first: np.ndarray, first_offsets: np.ndarray, second: np.ndarray, second_offsets: np.ndarray, tolerance: int
+) -> np.ndarray:  # pragma: no cover - compiled
+    """(n_first, n_second) int64, pairs of spikes between all units of two sortings."""
+    counts = np.zeros((len(first_offsets) - 1, len(second_offsets) - 1), dtype=np.int64)
+    for a in range(counts.shape[0]):
+        one = first[first_offsets[a] : first_offsets[a + 1]]
+        for b in range(counts.shape[1]):
+            partner = pair_spikes(one, second[second_offsets[b] : second_offsets[b + 1]], tolerance)
+            counts[a, b] = (partner >= 0).sum()
+    return counts

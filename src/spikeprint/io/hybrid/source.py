@@ -5,7 +5,9 @@ block by block through SpikeInterface and is written as a flat binary.
 """
 
 import glob
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import numpy as np
 from ...core.config import RecordingParams
 from ...core.errors import ConfigError, DataError
 from ...core.hybrid_params import HybridParams
+from ...core.hybrid_plan import SourceInfo
 from ..sources import RECORDINGS
 from ..traces.probes import find_probe, read_probe
 from ..traces.recordings import LAYOUT_FILE, open_recording, read_layout
@@ -155,8 +158,6 @@ def _resolve(given: str | list[str] | Path) -> list[Path]:
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
     """Name with its numbers as numbers, so that t10 comes after t9."""
-    import re
-
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
@@ -223,12 +224,6 @@ def _open_spikeglx(path: Path, params: HybridParams) -> RawSource:
     source = _from_layout(path, "spikeglx", binary, probe, params)
     gains = np.full(head.n_channels, np.nan)
     gains[: head.n_neural] = head.gains_uv
-    return _replace_gains(source, gains)
-
-
-def _replace_gains(source: RawSource, gains: np.ndarray) -> RawSource:
-    from dataclasses import replace
-
     return replace(source, gains_uv=gains)
 
 
@@ -285,3 +280,30 @@ def _place(paths: tuple[Path, ...], counts: tuple[int, ...], starts: list[int] |
                 f"({starts[k - 1] + counts[k - 1]}); files may not overlap"
             )
     return tuple(starts)
+
+
+def reopen(info: SourceInfo, files: Sequence[Path]) -> RawSource:
+    """Return the files that hold the hybrid units of a plan, flat binaries whatever its source was.
+
+    Raises
+    ------
+    DataError
+        A file is missing.
+    """
+    for path in files:
+        if not path.is_file():
+            raise DataError(f"{path}: missing; it held the hybrid units, apply the plan again")
+    counts = tuple(segment.n_samples for segment in info.segments)
+    return RawSource(
+        path=files[0].parent,
+        format="binary",
+        files=tuple(files),
+        counts=counts,
+        starts=tuple(segment.start for segment in info.segments),
+        dtype=np.dtype(info.dtype).newbyteorder("<"),
+        n_channels=info.n_channels,
+        sampling_frequency_hz=info.sampling_frequency_hz,
+        byte_offset=info.byte_offset,
+        gains_uv=info.gains_uv,
+        probe=ProbeTable(info.positions_um, info.shanks),
+    )
