@@ -56,7 +56,7 @@ class Matching:
         return rows, np.concatenate([columns, rest[np.argsort(-self.counts[:, rest].sum(axis=0), kind="stable")]])
 
     def confusion(self) -> np.ndarray:
-        """(n_true + 1, n_sorted + 1) pairs in this order; last column: missed spikes, last row: spikes of no true unit."""
+        """(n_true + 1, n_sorted + 1) pairs in this order; last column: missed, last row: spikes of no true unit."""
         rows, columns = self.order()
         table = np.zeros((len(rows) + 1, len(columns) + 1), dtype=np.int64)
         inner = self.counts[np.ix_(rows, columns)]

@@ -5,6 +5,7 @@ the spikes of the matched unit alone, and what else that unit holds is called co
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,7 @@ def _summarise(units: pd.DataFrame, matching: Matching, tolerance_ms: float) -> 
     if not len(units):
         return {"n_hybrid": 0, "n_sorted": len(matching.n_sorted), "tolerance_ms": tolerance_ms}
     bins = {}
-    for low, high in zip(SNR_BINS[:-1], SNR_BINS[1:], strict=True):
+    for low, high in pairwise(SNR_BINS):
         mine = units[(units["snr"] >= low) & (units["snr"] < high)]
         if len(mine):
             name = f"snr_{low:g}_up" if np.isinf(high) else f"snr_{low:g}_{high:g}"

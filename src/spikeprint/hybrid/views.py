@@ -1,4 +1,4 @@
-"""A plan for SpikeInterface. Enters: a plan, a recording. Leaves: the recording with hybrid units, lazily, and the truth."""
+"""A plan for SpikeInterface. Enters: a plan, a recording. Leaves: the recording with hybrid units, and the truth."""
 
 from dataclasses import replace
 from typing import Any
@@ -36,8 +36,8 @@ def to_spikeinterface(plan: Plan, recording: Any) -> tuple[Any, Any]:
     dtype = np.dtype(recording.get_dtype())
     if lengths != wanted or dtype != np.dtype(plan.source.dtype) or dtype.kind not in "iu":
         raise DataError(
-            f"recording: {lengths} samples of {dtype}, the plan was made for {wanted} of {plan.source.dtype}; integers as "
-            "stored are needed"
+            f"recording: {lengths} samples of {dtype}, the plan was made for {wanted} of {plan.source.dtype}; "
+            "integers as stored are needed"
         )
     injector = Injector(_remap(plan, recording))
     spikes = [plan.spikes[plan.of_segment(k)] for k in range(len(wanted))]

@@ -1,4 +1,4 @@
-"""A plan in the layouts of others. Enters: a plan, the trains of its source. Leaves: hybridfactory's files, an NWB file."""
+"""A plan in layouts of others. Enters: a plan, the trains of its source. Leaves: hybridfactory's files, NWB."""
 
 from datetime import UTC, datetime
 from pathlib import Path

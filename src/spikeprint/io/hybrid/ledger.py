@@ -1,4 +1,4 @@
-"""What saturation has cut off. Enters: records. Leaves: ``clipped.bin``, whole or as it was."""
+"""What saturation has cut off. Enters: records. Leaves: ``clipped.ledger``, whole or as it was."""
 
 from pathlib import Path
 

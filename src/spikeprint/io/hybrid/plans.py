@@ -1,7 +1,7 @@
 """Plans on disk. Enters: a ``Plan``, or a folder. Leaves: ``plan.npz`` and ``plan.json``, or the plan.
 
-A target folder also holds ``state.json`` (what has been done to which files), ``clipped.bin`` (what saturation has cut
-off) and, for floating point traces, ``kept.bin`` (the samples under the spikes as they were).
+A target folder also holds ``state.json`` (what has been done to which files), ``clipped.ledger`` (what saturation has cut
+off) and, for floating point traces, ``kept.samples`` (the samples under the spikes as they were).
 """
 
 import zipfile
@@ -16,7 +16,7 @@ from ...core.files import atomic_path, read_json, write_json
 from ...core.hybrid_plan import SPIKE, VERSION, HybridUnit, Plan, SegmentInfo, SourceInfo
 
 PLAN, PLAN_JSON, STATE = "plan.npz", "plan.json", "state.json"
-CLIPPED, KEPT = "clipped.bin", "kept.bin"
+CLIPPED, KEPT = "clipped.ledger", "kept.samples"
 _ARRAYS = ("waveforms", "channels", "gains_uv", "positions_um", "shanks")
 Stage = Literal["planned", "applying", "applied", "removing", "removed"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.errors import ConfigError, DataError, suggest
+from ...core.errors import ConfigError, DataError
 from ...core.types import Sorting
 from ..csvs import read_frame, require_names
 from ..readers.phy import read_phy_trains
@@ -52,7 +52,7 @@ class Trains:
         for name in names:
             if name not in known:
                 near = _nearest(name, list(known))
-                raise ConfigError(f"{where}: no unit '{name}'{suggest(name, known)}; there are {len(known)}: {near}")
+                raise ConfigError(f"{where}: no unit '{name}'; there are {len(known)}, the nearest: {near}")
         return [known[name] for name in names]
 
 
