@@ -65,7 +65,7 @@ def test_the_whole_way_there_and_back(
     truth = read_phy(target / "truth")[0]
     assert truth.unit_ids.tolist() == ["0", "1"]
     measured = np.ptp(truth.templates.values, axis=1)
-    assert np.nanargmax(measured, axis=1).tolist() == units["peak_channel"].tolist()
+    assert (measured[[0, 1], units["peak_channel"]] > 0.85 * np.nanmax(measured, axis=1)).all()
 
     told = json.loads(said(capsys, "score", target, target / "truth", "--json"))
     assert (told["accuracy"], told["recall"], told["n_assigned"]) == (1.0, 1.0, 2)

@@ -1,7 +1,7 @@
 """Plans on disk. Enters: a ``Plan``, or a folder. Leaves: ``plan.npz`` and ``plan.json``, or the plan.
 
-A target folder also holds ``state.json`` (what has been done to which files), ``clipped.ledger`` (what saturation has cut
-off) and, for floating point traces, ``kept.samples`` (the samples under the spikes as they were).
+A target folder also holds ``state.json`` (what has been done to which files), ``clipped.ledger`` (what saturation has
+cut off) and, for floating point traces, ``kept.samples`` (the samples under the spikes as they were).
 """
 
 import zipfile
