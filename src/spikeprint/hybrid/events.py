@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfiltfilt
 from ..io.hybrid.sortings import Trains
 from ..io.hybrid.source import RawSource
 
-NOISE_PIECES, NOISE_PIECE_S = 20, 0.25
+NOISE_PIECES, NOISE_PIECE_S = 20, 0.05
 HIGH_PASS_HZ = 300.0
 PROBE_EVENTS = 100
 """Spikes per unit over all channels, to find where a unit is."""
