@@ -94,7 +94,7 @@ def open_hybrid(plan: "Plan", folder: Path) -> "RawSource":
     state = read_state(folder)
     if not state.files:
         raise DataError(f"{folder}: its plan is not applied; run `spikeprint hybrid apply {folder}`")
-    return reopen(plan.source, [Path(name) for name in state.files])
+    return reopen(plan.source, state.paths(folder))
 
 
 def apply_plan(plan: "Plan", source: "RawSource", folder: Path, force: bool = False) -> "Report":

@@ -173,7 +173,7 @@ def _export(arguments: argparse.Namespace) -> Told:
     from ..io.hybrid.sortings import read_trains
 
     plan, out = read_plan(arguments.target), arguments.out
-    files = [Path(name) for name in read_state(arguments.target).files]
+    files = [path.absolute() for path in read_state(arguments.target).paths(arguments.target)]
     if out.exists():
         raise DataError(f"{out}: exists already; name a new one")
     if arguments.format == "nwb":

@@ -15,7 +15,7 @@ from ..core.errors import DataError
 from ..core.hybrid_plan import Plan
 from ..io.hybrid.fingerprint import check_source, hash_parts, hash_segment
 from ..io.hybrid.journal import Mapped, close_journal, recover, run_in_place
-from ..io.hybrid.ledger import write_ledger
+from ..io.hybrid.ledger import append_to, write_ledger
 from ..io.hybrid.plans import CLIPPED, KEPT, KeptFile, State, read_state, write_state
 from ..io.hybrid.source import RawSource
 from ..io.hybrid.stream import copy_changed
@@ -84,7 +84,7 @@ def apply(
     parts = copy_changed(source, targets, change, block_rows, n_threads)
     lost = np.concatenate([np.empty(0, LOST), *parts])
     write_ledger(folder / CLIPPED, lost)
-    write_state(folder, State("applied", tuple(str(path.absolute()) for path in targets), False, len(lost)))
+    write_state(folder, State("applied", tuple(names), False, len(lost)))
     return Report(tuple(targets), len(plan.spikes), len(lost))
 
 
@@ -233,7 +233,7 @@ def _go_in_place(plan: Plan, source: RawSource, folder: Path, state: State, done
     write_state(folder, state)
     mapped = _map(plan, source)
     n_clipped = len(ledger)
-    with (folder / CLIPPED).open("ab", buffering=0) as clipped:
+    with append_to(folder / CLIPPED) as note:
 
         def change(block: np.ndarray, first: int, spikes: slice) -> None:
             nonlocal n_clipped
@@ -243,14 +243,13 @@ def _go_in_place(plan: Plan, source: RawSource, folder: Path, state: State, done
                 return
             lost = injector.add(block, segment, first, spikes)
             n_clipped += len(lost)
-            if len(lost):
-                clipped.write(lost.tobytes())
+            note(lost)
 
         run_in_place(mapped, folder, injector, change, done, is_removal)
     final = replace(state, stage="removed" if is_removal else "applied", n_clipped=0 if is_removal else n_clipped)
     write_state(folder, final)
     close_journal(folder)
-    return Report(tuple(Path(name) for name in state.files), len(plan.spikes), final.n_clipped)
+    return Report(tuple(state.paths(folder)), len(plan.spikes), final.n_clipped)
 
 
 def _settle(plan: Plan, source: RawSource, folder: Path, state: State) -> int:

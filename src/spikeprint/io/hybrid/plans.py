@@ -28,7 +28,7 @@ class State:
     Attributes
     ----------
     stage : applying and removing = a run in place was begun and not finished
-    files : that hold the hybrid, absolute
+    files : that hold the hybrid; relative to the folder where they lie in it
     in_place : the files are the source's own
     n_clipped : samples that were clipped
     """
@@ -37,6 +37,10 @@ class State:
     files: tuple[str, ...] = ()
     in_place: bool = False
     n_clipped: int = 0
+
+    def paths(self, folder: Path) -> list[Path]:
+        """Return the files by their paths."""
+        return [folder / name for name in self.files]
 
 
 def write_plan(folder: Path, plan: Plan) -> None:

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,6 +115,19 @@ def locate(sorting: Sorting, source: RawSource, where: str, one_based: bool = Fa
     order = np.lexsort((sample, segment, unit))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(unit, minlength=len(sorting.unit_ids)))])
     return Trains(np.asarray(sorting.unit_ids, dtype=str), segment[order], sample[order], offsets, n_beyond)
+
+
+def from_spikeinterface(sorting: Any) -> Trains:
+    """Return the spikes of a SpikeInterface sorting that has the segments of the source."""
+    spikes = sorting.to_spike_vector()
+    order = np.lexsort((spikes["sample_index"], spikes["segment_index"], spikes["unit_index"]))
+    counts = np.bincount(spikes["unit_index"], minlength=len(sorting.unit_ids))
+    return Trains(
+        np.array([str(unit) for unit in sorting.unit_ids], dtype=str),
+        spikes["segment_index"][order].astype(np.int64),
+        spikes["sample_index"][order].astype(np.int64),
+        np.concatenate([[0], np.cumsum(counts)]),
+    )
 
 
 def read_given_times(path: Path) -> dict[str, np.ndarray]:
