@@ -278,12 +278,15 @@ def _map(plan: Plan, source: RawSource) -> Mapped:
 
 
 def _check_clip(plan: Plan, source: RawSource) -> None:
-    """Find out on copies of the touched rows whether a sample would be clipped."""
+    """Find out whether a sample would be clipped: by a bound, and where that is too near on copies of the rows."""
     injector = Injector(plan)
     mapped = _map(plan, source)
     for spikes in mapped.cut(0, len(plan.spikes)):
         segment = int(plan.spikes["segment"][spikes.start])
-        start, stop = int(mapped.first[spikes].min()), int(mapped.stop[spikes].max())
+        block, start = mapped.open_rows(spikes, writable=False)
+        if injector.surely_fits(block, start, spikes):
+            continue
+        stop = start + len(block)
         lost = injector.add(source.read(segment, start, stop), segment, start)
         if len(lost):
             refuse_clip(plan, len(lost), lost, source.n_channels)

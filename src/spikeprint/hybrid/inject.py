@@ -104,6 +104,20 @@ class Injector:
         gather(block, first, self.plan.spikes[spikes], self.plan.channels, self.plan.before, found)
         return found
 
+    def surely_fits(self, block: np.ndarray, first: int, spikes: slice) -> bool:
+        """Whether no sample can leave its type, judged by the largest sample, change and number of overlaps."""
+        plan, records = self.plan, self.plan.spikes[spikes]
+        rows = np.unique(records["bank"])
+        largest = float(np.abs(plan.waveforms[rows]).max()) * float(records["scale"].max()) + 1
+        samples = plan.spikes["sample"]
+        around = np.searchsorted(samples[plan.of_segment(int(records["segment"][0]))], [
+            records["sample"] - plan.n_samples, records["sample"] + plan.n_samples,
+        ])  # fmt: skip
+        most = largest * float((around[1] - around[0]).max())
+        found = self.gather(block, first, spikes)
+        low, high = limits_of(block.dtype)
+        return bool(found.min() - most > low and found.max() + most < high)
+
     def put_back(self, block: np.ndarray, first: int, spikes: slice, found: np.ndarray) -> None:
         """Write what ``gather`` has returned."""
         restore(block, first, self.plan.spikes[spikes], self.plan.channels, self.plan.before, found)

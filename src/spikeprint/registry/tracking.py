@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..core.config import Params
 from ..core.errors import RegistryError
 from ..core.files import read_json
+from .hybrid_runs import finished_hybrid, log_hybrid
 from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
 
 LOGGER = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "
 
 @dataclass(frozen=True)
 class SyncedRun:
-    """A run that ``sync`` has made."""
+    """A run that ``sync`` has made; ``parent_id`` is ``""`` for a row of ``hybrid``."""
 
     ablation: str
     run_id: str
@@ -103,7 +104,7 @@ def store_lock(root: Path) -> Iterator[None]:
 
 
 def sync(root: Path) -> list[SyncedRun]:
-    """Log every finished ablation row that the store does not hold yet.
+    """Log every finished row of ablations and of ``hybrid`` that the store does not hold yet.
 
     The runs of one data state share a parent run; inside ``mlflow run`` the project's own run is the parent. Rows whose
     result files are not those in ``dvc.lock`` are skipped with a warning.
@@ -133,6 +134,12 @@ def sync(root: Path) -> list[SyncedRun]:
                 new.append(_log_run(client, root, row, params, inputs, parent_id))
         for parent_id in {run.parent_id for run in new}:
             _log_report(client, root, stages.get("report", {}), parent_id)
+        for name in params.hybrid:
+            row = finished_hybrid(stages, name)
+            if row and find_run(client, row.key) is None and _is_as_recorded(root, row):
+                (experiment,) = client.search_experiments(filter_string=f"name = '{EXPERIMENT}'")
+                run_id = log_hybrid(client, root, row, experiment.experiment_id, _origin(root), KEY_TAG)
+                new.append(SyncedRun(name, run_id, ""))
     return new
 
 
@@ -203,13 +210,10 @@ def _log_run(
 ) -> SyncedRun:
     experiment_id = client.get_run(parent_id).info.experiment_id
     values = _recorded_params(params, row)
-    commit = git_commit(root)
     tags = {
         "mlflow.parentRunId": parent_id,
-        "mlflow.user": user_name(),
         "mlflow.note.content": values["description"],
-        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
-        "git.commit": commit,
+        **_origin(root),
         "spikeprint.ablation": row.ablation,
         **{f"dvc.dep.{path}": md5 for path, md5 in row.deps.items()},
         **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
@@ -228,6 +232,16 @@ def _log_run(
     finally:
         client.set_terminated(run_id, status)
     return SyncedRun(row.ablation, run_id, parent_id)
+
+
+def _origin(root: Path) -> dict[str, str]:
+    """Tags that say who logged a run, of which commit."""
+    commit = git_commit(root)
+    return {
+        "mlflow.user": user_name(),
+        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
+        "git.commit": commit,
+    }
 
 
 def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def main(argv: list[str]) -> None:
     folder = root / "data" / "hybrid" / name
     plan = read_plan(folder / "plan")
     with timed(f"score_hybrid {name}"):
-        format_ = "spikeglx" if plan.source.format == "spikeglx" else "binary"
-        raw = open_recording(folder / "recording", RecordingParams(format=format_))
+        layout = RecordingParams(format="spikeglx" if plan.source.format == "spikeglx" else "binary")
+        raw = open_recording(folder / "recording", layout)
         found = from_spikeinterface(sort(preprocess(raw, params.spikes), sorter, params.seed))
         told = score(plan, found, row.tolerance_ms)
     reports = root / "reports" / "hybrid" / name

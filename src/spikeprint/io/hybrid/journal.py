@@ -57,14 +57,14 @@ class Mapped:
     first: np.ndarray
     stop: np.ndarray
 
-    def open_rows(self, spikes: slice) -> tuple[np.ndarray, int]:
-        """Return the rows that spikes of one file touch, mapped for writing, and the number of the first."""
+    def open_rows(self, spikes: slice, writable: bool = True) -> tuple[np.ndarray, int]:
+        """Return the rows that spikes of one file touch, mapped, and the number of the first."""
         start, stop = int(self.first[spikes].min()), int(self.stop[spikes].max())
         row_bytes = self.n_channels * self.dtype.itemsize
         block = np.memmap(
             self.files[int(self.segment[spikes.start])],
             self.dtype,
-            "r+",
+            "r+" if writable else "r",
             offset=self.byte_offset + start * row_bytes,
             shape=(stop - start, self.n_channels),
         )
