@@ -4,6 +4,7 @@ Pure: nothing here knows of files. ``hybrid.files`` runs it over them.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,9 @@ class Kept(Protocol):
         """Return those of some spikes; what is written there stays."""
 
 
+NOTHING_LOST = np.empty(0, dtype=LOST)
+
+
 @dataclass(frozen=True)
 class Injector:
     """A plan over blocks of one sample type.
@@ -36,14 +40,18 @@ class Injector:
     plan: Plan
     kept: Kept | None = None
 
+    @cached_property
+    def _trains(self) -> list[tuple[int, np.ndarray]]:
+        """Of each segment, the number of its first spike and the samples of all: asked for once per block."""
+        parts = [self.plan.of_segment(k) for k in range(len(self.plan.source.segments))]
+        return [(part.start, np.ascontiguousarray(self.plan.spikes["sample"][part])) for part in parts]
+
     def find(self, segment: int, first: int, stop: int) -> slice:
         """Return which spikes of the plan touch samples ``first`` to ``stop`` of a segment."""
-        mine = self.plan.of_segment(segment)
-        samples = self.plan.spikes["sample"][mine]
+        offset, samples = self._trains[segment]
         before = self.plan.before
-        edges = (first + before - self.plan.n_samples + 1, stop + before)
-        start, end = (int(i) for i in np.searchsorted(samples, edges))
-        return slice(mine.start + start, mine.start + end)
+        start, end = samples.searchsorted((first + before - self.plan.n_samples + 1, stop + before)).tolist()
+        return slice(offset + start, offset + end)
 
     def add(self, block: np.ndarray, segment: int, first: int, spikes: slice | None = None) -> np.ndarray:
         """Add the spikes that touch a block, in place.
@@ -60,13 +68,15 @@ class Injector:
         plan = self.plan
         chosen = self.find(segment, first, first + len(block)) if spikes is None else spikes
         if chosen.start == chosen.stop:
-            return np.empty(0, dtype=LOST)
+            return NOTHING_LOST
         records = plan.spikes[chosen]
         if self.kept is not None:
             add_floats(block, first, records, plan.waveforms, plan.channels, plan.before, self.kept[chosen])
-            return np.empty(0, dtype=LOST)
+            return NOTHING_LOST
         limits = limits_of(block.dtype)
         lost = add_integers(block, first, records, plan.waveforms, plan.channels, plan.before, limits)
+        if not len(lost):
+            return NOTHING_LOST
         found = np.empty(len(lost), dtype=LOST)
         found["segment"], found["spike"] = segment, lost[:, 0] + chosen.start
         found["index"], found["lost"] = lost[:, 1] + first * block.shape[1], lost[:, 2]

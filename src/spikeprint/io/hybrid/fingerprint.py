@@ -9,7 +9,7 @@ from ...core.errors import DataError
 from ...core.hybrid_plan import Plan, SegmentInfo, SourceInfo
 from .source import RawSource
 
-PIECES, PIECE_BYTES = 16, 1 << 16
+PIECES, PIECE_BYTES = 16, 1 << 14
 """The quick fingerprint: head, tail and what lies evenly between."""
 BLOCK_BYTES = 1 << 22
 

@@ -18,7 +18,8 @@ from ...core.errors import DataError
 from ...core.files import atomic_path
 from .source import RawSource
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 512 << 10
+"""Fits the second-level cache: a block is read, changed and written while it is there."""
 Change = Callable[[np.ndarray, int, int], Any]
 """(block, segment, first sample) -> what is to be told of it; changes the block in place."""
 
@@ -33,7 +34,7 @@ def copy_changed(
     source : not touched
     targets : one file per segment; headers are copied
     change : called once per block, from several threads where ``n_threads`` > 1
-    block_rows : samples per block; None = about 4 MB
+    block_rows : samples per block; None = about half a MB
 
     Returns
     -------
