@@ -162,14 +162,6 @@ class Params(Section):
     register_: RegisterParams = Field(alias="register")
 
     @model_validator(mode="after")
-    def _hybrid_recordings_exist(self) -> "Params":
-        for name, row in self.hybrid.items():
-            if row.recording not in self.recordings:
-                hint = suggest(row.recording, self.recordings)
-                raise ValueError(f"hybrid.{name}.recording: no row '{row.recording}' under recordings{hint}")
-        return self
-
-    @model_validator(mode="after")
     def _registered_row_exists(self) -> "Params":
         if self.register_.ablation not in self.ablations:
             hint = suggest(self.register_.ablation, self.ablations)

@@ -157,7 +157,8 @@ def fit_logistic(x: np.ndarray, k: np.ndarray, n: np.ndarray) -> dict[str, float
 
     Returns
     -------
-    intercept, slope (per unit of x), half : x at which half is found; NaN with fewer than two values of x
+    intercept, slope (per unit of x), half : x at which half is found, NaN where that lies outside the values; all NaN
+    with fewer than two values of x
     """
     good = np.isfinite(x) & (n > 0)
     x, k, n = x[good], k[good].astype(float), n[good].astype(float)
@@ -177,7 +178,8 @@ def fit_logistic(x: np.ndarray, k: np.ndarray, n: np.ndarray) -> dict[str, float
             break
     slope = float(beta[1] / spread)
     intercept = float(beta[0] - slope * centre)
-    return {"intercept": intercept, "slope": slope, "half": -intercept / slope if slope else np.nan}
+    half = -intercept / slope if slope else np.nan
+    return {"intercept": intercept, "slope": slope, "half": half if x.min() <= half <= x.max() else np.nan}
 
 
 def _summarise(units: pd.DataFrame, matching: Matching, tolerance_ms: float) -> dict[str, Any]:

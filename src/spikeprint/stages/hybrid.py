@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.compute import count_workers
 from ..core.config import Params
+from ..core.errors import ConfigError, suggest
 from ..core.files import find_root, write_csv, write_json
 from ..core.hybrid_params import HybridParams, HybridRow
 from ..core.hybrid_plan import Plan
@@ -44,6 +45,9 @@ def main(argv: list[str]) -> None:
     params = Params.load(root / "params.yaml")
     name = pick_row(argv, params.hybrid, "hybrid")
     row = params.hybrid[name]
+    if row.recording not in params.recordings:
+        hint = suggest(row.recording, params.recordings)
+        raise ConfigError(f"params.yaml: hybrid.{name}.recording: no row '{row.recording}' under recordings{hint}")
     source, plan = _plan(root, row)
     folder = root / "data" / "hybrid" / name
     with timed(f"hybrid {name}"):
