@@ -69,6 +69,9 @@ def test_the_whole_way_there_and_back(
 
     told = json.loads(said(capsys, "score", target, target / "truth", "--json"))
     assert (told["accuracy"], told["recall"], told["n_assigned"]) == (1.0, 1.0, 2)
+    scored = pd.read_csv(target / "score" / "units.csv")
+    assert (scored["template_correlation"] > 0.9).all()
+    assert (scored["template_distance"] < 0.6).all()
     assert {path.name for path in (target / "score").iterdir()} == {
         "units.csv", "confusion.csv", "collisions.csv", "score.json", "score.png",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from spikeprint.core.hybrid_plan import NO_COLLISION
 from spikeprint.hybrid import compat
 from spikeprint.hybrid.choose import Quality, choose_units, measure_contamination, measure_presence
 from spikeprint.hybrid.collisions import find_lags
-from spikeprint.hybrid.drift import carry_along
+from spikeprint.hybrid.drift import carry_along, measure_shift
 from spikeprint.hybrid.events import detrend
 from spikeprint.hybrid.relocate import displace, find_lattice, krige, relocate
 from spikeprint.hybrid.times import draw_jitter, draw_renewal
@@ -136,6 +136,17 @@ def test_drift_makes_only_what_is_used() -> None:
     first = placed.waveforms[placed.row[0]]
     columns = {int(c): k for k, c in enumerate(placed.channels[placed.row[0]]) if c >= 0}
     np.testing.assert_array_equal(first[:, [columns[8], columns[9], columns[10]]], bank[1])
+
+
+def test_motion_of_a_unit_is_noticed() -> None:
+    positions = make_positions(24)
+    moving = []
+    for k in range(90):
+        place = np.array([0.0, 80.0 + 40.0 * k / 90])
+        moving.append(spike_shape()[:, None] * 200 * np.exp(-np.linalg.norm(positions - place, axis=1) / 25))
+    windows = np.stack(moving)
+    assert measure_shift(windows, positions[:, 1]) == pytest.approx(27, abs=6)
+    assert abs(measure_shift(windows[[40] * 90], positions[:, 1])) < 1e-9
 
 
 def test_renewal_trains_have_their_rate_and_no_short_interval() -> None:

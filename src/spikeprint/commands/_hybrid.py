@@ -123,10 +123,16 @@ def score_sorting(plan: "Plan", folder: Path, sorting: Path, tolerance_ms: float
     DataError
         The sorting cannot be read, or is of another recording.
     """
+    from dataclasses import replace
+
     from ..hybrid.score import score
+    from ..hybrid.templates import compare_found
     from ..io.hybrid.sortings import read_trains
 
-    return score(plan, read_trains(sorting, open_hybrid(plan, folder)), tolerance_ms)
+    hybrid = open_hybrid(plan, folder)
+    trains = read_trains(sorting, hybrid)
+    told = score(plan, trains, tolerance_ms)
+    return replace(told, units=told.units.join(compare_found(plan, hybrid, trains, told.matching.assigned)))
 
 
 def without_place(params: "HybridParams", folder: Path) -> "HybridParams":

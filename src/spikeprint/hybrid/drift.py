@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .events import detrend
 from .relocate import displace
+
+FEW = 30
+"""Fewer spikes say nothing of motion."""
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,22 @@ def stack_banks(parts: list[np.ndarray], places: list[np.ndarray]) -> tuple[np.n
     waveforms = [np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2]))) for part in parts]
     channels = [np.pad(place, ((0, 0), (0, width - place.shape[1])), constant_values=-1) for place in places]
     return np.concatenate(waveforms).astype(np.float32), np.concatenate(channels).astype(np.int32)
+
+
+def measure_shift(windows: np.ndarray, depths_um: np.ndarray) -> float:
+    """Return how far a unit's centre of mass moves from the first third of its spikes to the last, µm.
+
+    Parameters
+    ----------
+    windows : (n_spikes, n_samples, m) in the order of time
+    depths_um : (m,)
+    """
+    third = len(windows) // 3
+    if len(windows) < FEW:
+        return 0.0
+    centres = []
+    for part in (windows[:third], windows[-third:]):
+        size = np.ptp(detrend(part.mean(axis=0)), axis=0)
+        weight = np.where(size >= 0.3 * size.max(), size, 0.0) ** 2
+        centres.append(float((weight * depths_um).sum() / max(weight.sum(), 1e-12)))
+    return centres[1] - centres[0]

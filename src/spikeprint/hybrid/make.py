@@ -18,7 +18,7 @@ from ..io.hybrid.sortings import Trains
 from ..io.hybrid.source import RawSource
 from . import compat
 from .choose import Quality, choose_units, measure_consistency, measure_contamination, measure_presence
-from .drift import carry_along
+from .drift import carry_along, measure_shift
 from .events import cut_windows, detrend, make_window, measure_noise, pick, sketch_units
 from .join import join_copies
 from .relocate import relocate
@@ -28,6 +28,9 @@ from .waveforms import UnitModel, model_unit, pick_channels
 
 LOGGER = logging.getLogger(__name__)
 MAX_MISALIGNED = 3
+"""Samples; a larger offset of the extremum from the spike times is told."""
+MAX_MOTION_UM = 10.0
+"""A larger motion of the units is told where hybrids do not follow it."""
 
 
 def make_plan(
@@ -78,6 +81,10 @@ def make_plan(
         for copy in copies
         if copy.n_dropped
     ]
+    motion_um = float(np.median([abs(copy.moved_um) for copy in copies])) if copies else 0.0
+    if params.drift is None and motion_um > MAX_MOTION_UM:
+        notes.append(f"the units move by {motion_um:.0f} µm (median) from start to end, the hybrids do not: set drift")
+        LOGGER.warning(notes[-1])
     return join_copies(study, copies, dropped, notes)
 
 
@@ -178,7 +185,7 @@ def _copy_unit(study: Study, unit: int) -> Copy:
         source_unit=unit, segment=segment, sample=sample, bank=place.row, scale=scale,
         displacement=place.displacement, waveforms=place.waveforms, channels=place.channels,
         shift_um=move.shift_um, mean=mean, target=move.channels,
-        n_dropped=n_dropped,
+        n_dropped=n_dropped, moved_um=measure_shift(windows, positions[channels, 1]),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ class Copy:
     mean : (n_samples, m) on the channels ``target`` (m,), where it does not drift
     shift_um : (2,) how far it was moved
     n_dropped : spikes that found no free place
+    moved_um : along the probe, from the first third of its spikes to the last: the tissue's motion, roughly
     """
 
     source_unit: int
@@ -38,6 +39,7 @@ class Copy:
     mean: np.ndarray
     target: np.ndarray
     n_dropped: int
+    moved_um: float
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
+from ..core.hybrid_plan import Plan
 from ..io.hybrid.sortings import Trains
 from ..io.hybrid.source import RawSource
 from .events import Window, cut_windows, detrend, pick
@@ -63,3 +65,28 @@ def _shift(templates: np.ndarray, shift: int) -> np.ndarray:
     n = templates.shape[1]
     moved[:, max(shift, 0) : n + min(shift, 0)] = templates[:, max(-shift, 0) : n - max(shift, 0)]
     return moved
+
+
+def compare_found(plan: Plan, source: RawSource, trains: Trains, assigned: np.ndarray) -> pd.DataFrame:
+    """Compare each hybrid unit's template with that of the sorted unit it was assigned to, on the unit's contacts.
+
+    Parameters
+    ----------
+    source : the traces with the hybrid units
+    assigned : (n_units,) sorted unit of each hybrid, -1 without
+
+    Returns
+    -------
+    (n_units,) columns template_correlation and template_distance (Frobenius norm of the difference over that of the
+    hybrid's); NaN where the unit was not found
+    """
+    found = np.flatnonzero(assigned >= 0)
+    window = Window(plan.before, plan.n_samples)
+    measured = measure_templates(source, trains, [int(unit) for unit in assigned[found]], window, plan.seed)
+    true = plan.templates()
+    table = np.full((len(assigned), 2), np.nan)
+    for row, unit in enumerate(found):
+        used = true[unit].any(axis=0)
+        pair = true[unit : unit + 1][:, :, used], measured[row : row + 1][:, :, used]
+        table[unit] = compare_templates(*pair)[0, 0], compare_templates(*pair, "frobenius")[0, 0]
+    return pd.DataFrame(table, columns=["template_correlation", "template_distance"])

@@ -7,8 +7,10 @@ from ..core.errors import ConfigError
 from ..core.files import find_root, write_csv, write_json
 from ..core.runtime import timed
 from ..hybrid.score import score
-from ..io.hybrid.plans import read_plan
+from ..hybrid.templates import compare_found
+from ..io.hybrid.plans import read_plan, read_state
 from ..io.hybrid.sortings import from_spikeinterface
+from ..io.hybrid.source import reopen
 from ..io.traces.recordings import open_recording
 from ..io.traces.sorters import preprocess, sort
 from ..report.hybrid import plot_score, save_figure
@@ -41,8 +43,10 @@ def main(argv: list[str]) -> None:
         raw = open_recording(folder / "recording", layout)
         found = from_spikeinterface(sort(preprocess(raw, params.spikes), sorter, params.seed))
         told = score(plan, found, row.tolerance_ms)
+        files = read_state(folder / "recording").paths(folder / "recording")
+        templates = compare_found(plan, reopen(plan.source, files), found, told.matching.assigned)
     reports = root / "reports" / "hybrid" / name
-    write_csv(reports / "units.csv", told.units)
+    write_csv(reports / "units.csv", told.units.join(templates))
     write_csv(reports / "confusion.csv", told.confusion.rename_axis("truth").reset_index())
     write_json(reports / "score.json", {"sorter": sorter, **told.summary, "fits": told.fits})
     save_figure(plot_score(told.units, told.confusion, told.lags, told.fits), reports / "score.png")
