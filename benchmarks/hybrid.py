@@ -39,9 +39,9 @@ class Size:
     """How much is measured."""
 
     n_channels: int = 385
-    seconds: float = 6.0
+    seconds: float = 18.0
     gigabytes: float = 2.0
-    repeats: int = 9
+    repeats: int = 7
 
 
 QUICK = Size(32, 0.5, 0.005, 1)

@@ -19,7 +19,7 @@ from ..io.hybrid.ledger import append_to, write_ledger
 from ..io.hybrid.plans import CLIPPED, KEPT, KeptFile, State, read_state, write_state
 from ..io.hybrid.source import RawSource
 from ..io.hybrid.stream import copy_changed
-from .inject import LOST, Injector
+from .inject import LOST, NOTHING_LOST, Injector
 
 LOGGER = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def apply(
         return lost
 
     parts = copy_changed(source, targets, change, block_rows, n_threads)
-    lost = np.concatenate([np.empty(0, LOST), *parts])
+    lost = np.concatenate([NOTHING_LOST, *(part for part in parts if len(part))])
     write_ledger(folder / CLIPPED, lost)
     write_state(folder, State("applied", tuple(names), False, len(lost)))
     return Report(tuple(targets), len(plan.spikes), len(lost))
@@ -116,7 +116,7 @@ def apply_in_place(plan: Plan, source: RawSource, folder: Path, resume: bool = F
     if not _may_clip(plan) and source.dtype.kind in "iu":
         _check_clip(plan, source)
     _make_injector(plan, source.dtype, folder, is_new=True)
-    write_ledger(folder / CLIPPED, np.empty(0, LOST))
+    write_ledger(folder / CLIPPED, NOTHING_LOST)
     close_journal(folder)
     files = tuple(str(path.absolute()) for path in source.files)
     return _go_in_place(plan, source, folder, State("applying", files, True), 0)

@@ -50,8 +50,8 @@ class Injector:
         """Return which spikes of the plan touch samples ``first`` to ``stop`` of a segment."""
         offset, samples = self._trains[segment]
         before = self.plan.before
-        start, end = samples.searchsorted((first + before - self.plan.n_samples + 1, stop + before)).tolist()
-        return slice(offset + start, offset + end)
+        start = samples.searchsorted(first + before - self.plan.n_samples + 1)
+        return slice(offset + int(start), offset + int(samples.searchsorted(stop + before)))
 
     def add(self, block: np.ndarray, segment: int, first: int, spikes: slice | None = None) -> np.ndarray:
         """Add the spikes that touch a block, in place.

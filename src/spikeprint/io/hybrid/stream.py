@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from ...core.errors import DataError
 from ...core.files import atomic_path
 from .source import RawSource
 
-BLOCK_BYTES = 512 << 10
-"""Fits the second-level cache: a block is read, changed and written while it is there."""
+BLOCK_BYTES = 1 << 20
+"""Fits the caches: a block is read, changed and written while it is there."""
 Change = Callable[[np.ndarray, int, int], Any]
 """(block, segment, first sample) -> what is to be told of it; changes the block in place."""
 
@@ -34,7 +35,7 @@ def copy_changed(
     source : not touched
     targets : one file per segment; headers are copied
     change : called once per block, from several threads where ``n_threads`` > 1
-    block_rows : samples per block; None = about half a MB
+    block_rows : samples per block; None = about 1 MB
 
     Returns
     -------
@@ -71,30 +72,34 @@ def _copy_segment(
     source: RawSource, segment: int, target: Path, change: Change, rows: int, n_threads: int
 ) -> list[Any]:
     """One segment into one file."""
-    count, row_bytes = source.counts[segment], source.row_bytes
+    count, row_bytes, head = source.counts[segment], source.row_bytes, source.byte_offset
+    rows = min(rows, count)
     starts = range(0, count, rows)
+    buffers: SimpleQueue[tuple[np.ndarray, memoryview]] = SimpleQueue()
+    for _ in range(n_threads):
+        buffer = np.empty((rows, source.n_channels), source.dtype)
+        buffers.put((buffer, buffer.data.cast("B")))
     out = os.open(target, os.O_RDWR)
     given = os.open(source.files[segment], os.O_RDONLY) if source.files else -1
     try:
-        if source.byte_offset:
-            os.pwrite(out, os.pread(given, source.byte_offset, 0), 0)
+        if head:
+            os.pwrite(out, os.pread(given, head, 0), 0)
 
-        def work(start: int, buffer: np.ndarray | None = None) -> Any:
-            stop = min(start + rows, count)
+        def work(start: int) -> Any:
+            n = min(rows, count - start)
+            buffer, view = buffers.get()
+            block, part, offset = buffer[:n], view[: n * row_bytes], head + start * row_bytes
             if given < 0:
-                block = np.ascontiguousarray(source.read(segment, start, stop))
-                block = block if block.flags.writeable else block.copy()
+                block[:] = source.read(segment, start, start + n)
             else:
-                whole = np.empty((rows, source.n_channels), source.dtype) if buffer is None else buffer
-                block = whole[: stop - start]
-                _read_into(given, block, source.byte_offset + start * row_bytes, source.files[segment])
+                _read_into(given, part, offset, source.files[segment])
             told = change(block, segment, start)
-            _write_all(out, block, source.byte_offset + start * row_bytes)
+            _write_all(out, part, offset)
+            buffers.put((buffer, view))
             return told
 
         if n_threads == 1:
-            buffer = np.empty((min(rows, count), source.n_channels), source.dtype)
-            return [work(start, buffer) for start in starts]
+            return [work(start) for start in starts]
         with ThreadPoolExecutor(n_threads) as pool:
             return list(_in_order(pool, work, starts, 2 * n_threads))
     finally:
@@ -112,9 +117,8 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], Any], starts: rang
         waiting += [pool.submit(work, start) for start in islice(todo, 1)]
 
 
-def _read_into(file: int, block: np.ndarray, offset: int, path: Path) -> None:
+def _read_into(file: int, view: memoryview, offset: int, path: Path) -> None:
     """Fill a block from a file."""
-    view = block.data.cast("B")
     done = 0
     while done < len(view):
         n = os.preadv(file, [view[done:]], offset + done)
@@ -123,9 +127,8 @@ def _read_into(file: int, block: np.ndarray, offset: int, path: Path) -> None:
         done += n
 
 
-def _write_all(file: int, block: np.ndarray, offset: int) -> None:
+def _write_all(file: int, view: memoryview, offset: int) -> None:
     """Write a block into a file."""
-    view = block.data.cast("B")
     done = 0
     while done < len(view):
         done += os.pwrite(file, view[done:], offset + done)
