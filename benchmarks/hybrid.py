@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from spikeprint.hybrid.inject import Injector
 from spikeprint.io.hybrid.fingerprint import describe_source, hash_file
 from spikeprint.io.hybrid.probes import ProbeTable
 from spikeprint.io.hybrid.source import RawSource
-from spikeprint.io.hybrid.stream import BLOCK_BYTES
+from spikeprint.io.hybrid.stream import choose_rows
 
 RATE_HZ, WINDOW, BEFORE, WIDTH = 30_000.0, 81, 40, 20
 N_UNITS, UNIT_HZ = 10, 10.0
@@ -114,7 +115,7 @@ def make_plan(source: RawSource) -> Plan:
     return Plan(spikes, waveforms, channels, BEFORE, units, describe_source(source, False), {"on_clip": "error"}, 0)
 
 
-def copy_blocks(source: Path, target: Path, n_bytes: int = BLOCK_BYTES) -> None:
+def copy_blocks(source: Path, target: Path, n_bytes: int) -> None:
     """Read and write, nothing else."""
     buffer = bytearray(n_bytes)
     with source.open("rb", buffering=0) as given, target.open("wb", buffering=0) as out:
@@ -134,13 +135,12 @@ def measure_copy(size: Size) -> list[dict]:
         def ours() -> None:
             apply(plan, source, target, ["a.bin"])
 
-        for is_cpu in (False, True):
-            rows.append(
-                compare(
-                    "streamed apply", ours, lambda: copy_blocks(source.files[0], target / "b.bin"),
-                    "plain block copy", 0.9, size, is_cpu, target,
-                )
-            )  # fmt: skip
+        second = int(RATE_HZ) * source.row_bytes
+        own = choose_rows(source.row_bytes) * source.row_bytes
+        for peer, n_bytes in (("plain copy, blocks of 1 s", second), ("plain copy, blocks as ours", own)):
+            for is_cpu in (False, True):
+                plain = partial(copy_blocks, source.files[0], target / "b.bin", n_bytes)
+                rows.append(compare("streamed apply", ours, plain, peer, 0.9, size, is_cpu, target))
         save = make_save(plan, source, target / "saved")
         rows.append(compare("streamed apply", ours, save, "SpikeInterface injected save", 4.0, size, False, target))
     return rows

@@ -46,6 +46,10 @@ class Injector:
         parts = [self.plan.of_segment(k) for k in range(len(self.plan.source.segments))]
         return [(part.start, np.ascontiguousarray(self.plan.spikes["sample"][part])) for part in parts]
 
+    @cached_property
+    def _limits(self) -> np.ndarray:
+        return limits_of(np.dtype(self.plan.source.dtype))
+
     def find(self, segment: int, first: int, stop: int) -> slice:
         """Return which spikes of the plan touch samples ``first`` to ``stop`` of a segment."""
         offset, samples = self._trains[segment]
@@ -73,7 +77,7 @@ class Injector:
         if self.kept is not None:
             add_floats(block, first, records, plan.waveforms, plan.channels, plan.before, self.kept[chosen])
             return NOTHING_LOST
-        limits = limits_of(block.dtype)
+        limits = self._limits
         lost = add_integers(block, first, records, plan.waveforms, plan.channels, plan.before, limits)
         if not len(lost):
             return NOTHING_LOST
