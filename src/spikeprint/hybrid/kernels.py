@@ -8,6 +8,8 @@ records of ``SPIKE`` in order, ``bank`` and ``channels`` the waveforms of the pl
 import numba
 import numpy as np
 
+_NEVER = -(2**63)
+"""No sum of samples of at most 32 bits."""
 _ROUND = 6755399441055744.0
 """1.5 * 2^52: adding and taking it away rounds a double half to even; faster than a call of rint per sample."""
 
@@ -17,6 +19,18 @@ def fill_deltas(waveform: np.ndarray, scale: float, deltas: np.ndarray) -> None:
     """Fill ``deltas`` with a row of a waveform times ``scale``, rounded half to even; a loop of its own vectorises."""
     for k in range(len(deltas)):
         deltas[k] = np.int64((scale * np.float64(waveform[k]) + _ROUND) - _ROUND)
+
+
+@numba.njit(cache=True, nogil=True)
+def fetch(block: np.ndarray, start: int, n_samples: int, left: int, right: int) -> int:  # pragma: no cover - compiled
+    """Read two samples of every row of a window: many rows are then on their way from memory at a time.
+
+    Returns their sum, never ``_NEVER``, so that the compiler cannot leave the reads out.
+    """
+    total = np.int64(0)
+    for t in range(max(0, -start), min(n_samples, block.shape[0] - start)):
+        total += np.int64(block[start + t, left]) + np.int64(block[start + t, right])
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
@@ -52,6 +66,8 @@ def add_integers(
         start = spikes[s].sample - before - first
         on = channels[row]
         values = buffer[: count_channels(on)]
+        if fetch(block, start, n_samples, on[0], on[len(values) - 1]) == _NEVER:
+            return lost
         for t in range(max(0, -start), min(n_samples, n_rows - start)):
             line = block[start + t]
             fill_deltas(bank[row, t], scale, values)
@@ -93,6 +109,8 @@ def subtract_integers(
         start = spikes[s].sample - before - first
         on = channels[row]
         deltas = buffer[: count_channels(on)]
+        if fetch(block, start, n_samples, on[0], on[len(deltas) - 1]) == _NEVER:
+            return
         for t in range(max(0, -start), min(n_samples, n_rows - start)):
             line = block[start + t]
             fill_deltas(bank[row, t], scale, deltas)
