@@ -245,7 +245,7 @@ verify(plan, replace(source, files=report.files))
 told = {"growth": peak("VmHWM") - before, "apply": applied, "remove": removed, "n_spikes": len(plan.spikes)}
 print(json.dumps(told))
 """
-"""Runs in a process of its own, whose peak of memory is measured; ``remove`` and ``verify`` fail unless all is exact."""
+"""Runs in a process of its own, whose peak of memory is measured; ``remove`` fails unless all is exact."""
 
 
 def measure_length(size: Size) -> list[dict]:

@@ -1,5 +1,6 @@
 """Apply and remove: bytes are those of a dense sum, whatever the blocks, and come back, whatever happens between."""
 
+import json
 import os
 import signal
 import struct
@@ -23,6 +24,7 @@ from spikeprint.io.hybrid.probes import ProbeTable
 from spikeprint.io.hybrid.source import RawSource
 
 N_CHANNELS, WINDOW, BEFORE = 6, 21, 8
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "hybrid.py"
 SRC = str(Path(__file__).resolve().parents[2] / "src")
 
 
@@ -372,3 +374,14 @@ def test_a_killed_remove_is_continued(
     spoil(plan, source, target)
     remove(plan, source, target, resume=True)
     assert bytes_of(source) == before
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """2 GB through apply and remove, in a process of its own; every byte comes back, or the benchmark fails."""
+    out = tmp_path / "rows.json"
+    words = [BENCHMARK, "--only", "measure_length", "--json", out]
+    subprocess.run([sys.executable, "-W", "ignore", *map(str, words)], env=os.environ | {"PYTHONPATH": SRC}, check=True)
+    rows = json.loads(out.read_text())
+    assert rows[0]["unit"] == "MB"
+    assert rows[0]["value"] < 200

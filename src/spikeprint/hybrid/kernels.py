@@ -22,7 +22,9 @@ def fill_deltas(waveform: np.ndarray, scale: float, deltas: np.ndarray) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def fetch(block: np.ndarray, start: int, n_samples: int, left: int, right: int) -> int:  # pragma: no cover - compiled
+def fetch(
+    block: np.ndarray, start: int, n_samples: int, left: int, right: int
+) -> np.int64:  # pragma: no cover - compiled
     """Read two samples of every row of a window: many rows are then on their way from memory at a time.
 
     Returns their sum, never ``_NEVER``, so that the compiler cannot leave the reads out.
