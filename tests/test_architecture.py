@@ -22,7 +22,7 @@ PACKAGE = SRC / "spikeprint"
 RULES = "see docs/architecture.md"
 
 LAYERS = {
-    "core": 0, "training": 1, "io": 1, "synth": 2, "features": 2, "validate": 2, "evaluate": 2, "cvae": 3,
+    "core": 0, "training": 1, "io": 1, "synth": 2, "hybrid": 2, "features": 2, "validate": 2, "evaluate": 2, "cvae": 3,
     "registry": 4, "report": 4, "team": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 NARROW = {
@@ -54,7 +54,7 @@ ROOMS = {
     "mlflow": ("registry",),
     "pandera": ("validate",),
     "great_expectations": ("validate.suites",),
-    "numba": ("features", "synth"),
+    "numba": ("features", "synth", "hybrid"),
     "spikeinterface": ("io",),
     "probeinterface": ("io",),
     "pynwb": ("io",),
@@ -68,7 +68,7 @@ ROOMS = {
 }
 """Heavy library -> the rooms that may import it."""
 
-DISKLESS = ("synth", "features", "validate", "evaluate", "cvae")
+DISKLESS = ("synth", "hybrid", "features", "validate", "evaluate", "cvae")
 WRITES_OWN_PAGES = "validate.suites"
 DISK_CALLS = {"open", "read_csv", "to_csv", "read_text", "write_text", "read_bytes", "write_bytes", "savez", "savetxt"}
 SERVED, SERVED_LIBRARIES = "cvae.predictor", {"numpy", "torch"}

@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "embed": "write the embedding of every unit at a path",
     "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",
     "export": "write the predictions back into a phy folder, an NWB file or a table",
+    "hybrid": "put neurons of known spike times into a recording, take them out, score sorters by them",
     "sync": "rebuild the MLflow runs from dvc.lock",
     "register": "make the trained model a version in the registry; staging if it passes the gate",
     "promote": "move a registered version to staging or production, or back, if it passes the gates",

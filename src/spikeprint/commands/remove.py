@@ -39,7 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as undo:
         undo.callback(write_text, path, before)
         after = drop_row(before, name)
-        write_text(path, drop_row(after, name, "recordings") if name in params.recordings else after)
+        if name in params.recordings:
+            for hybrid in [key for key, row in params.hybrid.items() if row.recording == name]:
+                after = drop_row(after, hybrid, "hybrid")
+            after = drop_row(after, name, "recordings")
+        write_text(path, after)
         if is_tracked:
             for link in _dangling(raw):  # DVC stops at one, e.g. when the source of `add --link` has gone
                 undo.callback(link.symlink_to, link.readlink())

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
 from .gate_params import GateParams
+from .hybrid_params import HybridRow
 from .model_params import ModelParams
 from .reference_params import ReferenceParams
 from .types import TECHNOLOGIES
@@ -87,9 +88,9 @@ class DatasetParams(Section):
     folder: str = Field(min_length=1, description="where the units are, relative to the project: data/raw/<name>")
     technology: str = Field(description=f"one of {', '.join(TECHNOLOGIES)}")
     species: str = Field(min_length=1, description="animal kind, lower case")
-    format: Literal["csv", "arrays", "phy", "nwb", "spikeinterface", "acqm", "cellexplorer", "alf"] = Field(
-        description="layout of the folder"
-    )
+    format: Literal[
+        "csv", "arrays", "phy", "nwb", "spikeinterface", "acqm", "cellexplorer", "alf", "rez", "jrclust"
+    ] = Field(description="layout of the folder")
     label_column: str | None = Field(
         default=None, description="column of labels.csv (or of the source's units); default the last; 'none' = ignore"
     )
@@ -151,6 +152,7 @@ class Params(Section):
     simulate: SimulateParams
     recordings: dict[Name, RecordingParams] = Field(description="one row per raw recording")
     spikes: SpikesParams
+    hybrid: dict[Name, HybridRow] = Field(description="one row per recording with hybrid units: known truth in it")
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams
     model: ModelParams = Field(description="the base that every row starts from")
@@ -229,31 +231,42 @@ def make_dataset_params(values: Mapping[str, Any]) -> DatasetParams:
     return _checked(DatasetParams, dict(values), "")
 
 
-def _checked(model: type[SectionT], values: dict[str, Any], prefix: str) -> SectionT:
+def check_section(model: type[SectionT], values: dict[str, Any], where: str) -> SectionT:
+    """Return a section of parameters that stands in another place than ``params.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key or a value out of range; every line begins with ``where``.
+    """
+    return _checked(model, values, "", where)
+
+
+def _checked(model: type[SectionT], values: dict[str, Any], prefix: str, where: str = "params.yaml") -> SectionT:
     """Validate ``values``; turn pydantic's findings into one ConfigError, a line for each finding."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise ConfigError(
-            "\n".join(_explain(model, cast(Mapping[str, Any], item), prefix) for item in error.errors())
+            "\n".join(_explain(model, cast(Mapping[str, Any], item), prefix, where) for item in error.errors())
         ) from None
 
 
-def _explain(model: type[Section], item: Mapping[str, Any], prefix: str) -> str:
+def _explain(model: type[Section], item: Mapping[str, Any], prefix: str, where: str) -> str:
     """One line for one finding: key, what was found, what is needed."""
     key = prefix + ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         hint = suggest(str(item["loc"][-1]), _keys(model, item["loc"][:-1]))
-        return f"params.yaml: unknown key '{key}'{hint}"
+        return f"{where}: unknown key '{key}'{hint}"
     if item["type"] == "missing":
-        return f"params.yaml: '{key}' is missing"
+        return f"{where}: '{key}' is missing"
     if item["type"] == "string_pattern_mismatch":
-        return f"params.yaml: '{key}': {NAME_RULE}"
+        return f"{where}: '{key}': {NAME_RULE}"
     message = item["msg"].removeprefix("Value error, ")
     if key.endswith("_hz"):
         message += " (Hz, not kHz)"
     found = "" if item["type"] == "value_error" else f" = {item['input']!r}"
-    return f"params.yaml: {key}{found}: {message[0].lower() + message[1:]}".replace(": :", ":")
+    return f"{where}: {key}{found}: {message[0].lower() + message[1:]}".replace(": :", ":")
 
 
 def _keys(model: type[Section], location: tuple[Any, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from .readers.acqm import find_acqm, read_acqm
 from .readers.alf import find_alf, read_alf
 from .readers.analyzer import find_analyzer, read_analyzer
 from .readers.cellexplorer import find_cellexplorer, read_cellexplorer
+from .readers.matlab_sorters import find_jrclust, find_rez, read_jrclust, read_rez
 from .readers.nwb import find_nwb, find_nwb_traces, read_nwb
 from .readers.phy import find_phy, places_phy, read_phy
 from .readers.trains import find_arrays, read_arrays_source
@@ -54,6 +55,8 @@ SOURCES: dict[str, Source] = {
     "nwb": Source("NWB files with a units table", find_nwb, read_nwb),
     "acqm": Source("ACQM zip files (qm.npz)", find_acqm, read_acqm),
     "cellexplorer": Source("*.cell_metrics.cellinfo.mat files, v5 or v7.3", find_cellexplorer, read_cellexplorer),
+    "rez": Source("Kilosort's rez.mat", find_rez, read_rez),
+    "jrclust": Source("JRCLUST's *_jrc.mat or *_res.mat", find_jrclust, read_jrclust),
     "arrays": Source("spike trains as NumPy or MATLAB arrays", find_arrays, read_arrays_source),
     "csv": Source("folder with waveforms.csv and isi_dist.csv", find_csv, lambda p, _, c: read_source_table(p, c)),
 }

@@ -84,15 +84,15 @@ def read_lock(root: Path) -> dict[str, Entry]:
     return lock["stages"]
 
 
-def finished_row(stages: Mapping[str, Entry], ablation: str) -> FinishedRow | None:
-    """Collect the lock entries of one ablation row, or None when it was never trained.
+def finished_row(stages: Mapping[str, Entry], ablation: str, chain: tuple[str, ...] = STAGES) -> FinishedRow | None:
+    """Collect the lock entries of one row of the stages of ``chain``, or None when its first has never run.
 
     A stage counts only if it read what the stage before it wrote last: after ``dvc repro train@x`` alone, the old
     scores do not belong to the new network.
     """
     entries: dict[str, Entry] = {}
     written: dict[str, str] = {}
-    for stage in STAGES:
+    for stage in chain:
         entry = stages.get(f"{stage}@{ablation}")
         if entry is None or any(written.get(path, md5) != md5 for path, md5 in hashes(entry, "deps").items()):
             break

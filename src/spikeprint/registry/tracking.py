@@ -49,7 +49,7 @@ PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "
 
 @dataclass(frozen=True)
 class SyncedRun:
-    """A run that ``sync`` has made."""
+    """A run that ``sync`` has made; ``parent_id`` is ``""`` for a row of ``hybrid``."""
 
     ablation: str
     run_id: str
@@ -234,13 +234,10 @@ def _log_run(
     """
     experiment_id = client.get_run(parent_id).info.experiment_id
     values = _recorded_params(params, row)
-    commit = git_commit(root)
     tags = {
         "mlflow.parentRunId": parent_id,
-        "mlflow.user": user_name(),
         "mlflow.note.content": values["description"],
-        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
-        "git.commit": commit,
+        **_origin(root),
         "spikeprint.ablation": row.ablation,
         **{f"dvc.dep.{path}": md5 for path, md5 in row.deps.items()},
         **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
@@ -259,6 +256,16 @@ def _log_run(
     client.log_dict(run_id, _environment(), "environment.json")
     client.log_dict(run_id, origin.lineage, provenance.FILE)
     return [SyncedRun(row.ablation, run_id, parent_id)] if close_run(client, run_id, row.key) else []
+
+
+def _origin(root: Path) -> dict[str, str]:
+    """Tags that say who logged a run, of which commit."""
+    commit = git_commit(root)
+    return {
+        "mlflow.user": user_name(),
+        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
+        "git.commit": commit,
+    }
 
 
 def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:

@@ -21,8 +21,9 @@ INTRO = """\
 `params.yaml` is the only configuration file. It is checked before anything runs: unknown keys and values out of range
 are refused, with the nearest known key. Changing a value makes exactly those stages stale that read it.
 
-`<name>` stands for the rows of a section: sessions, datasets. A row under `ablations` holds the keys of `model` that it
-changes and a `description`; all other values are those of `model`. A new row needs no code.
+`<name>` stands for the rows of a section: sessions, datasets; keys that a row may leave out show their default. A row
+under `ablations` holds the keys of `model` that it changes and a `description`; all other values are those of
+`model`. A new row needs no code.
 
 This page is made from the models in `src/spikeprint/core/config.py` and the values in `params.yaml` by
 `python -m spikeprint.report.params_page`; edit those, not the page.
@@ -61,10 +62,9 @@ def _walk(path: str, model: type[Section], values: Mapping[str, Any]) -> Iterato
     for name, field in _fields(model):
         below = _row_model(field)
         if below is not None:
-            is_section = below is field.annotation
-            yield from _walk(
-                f"{path}{name}." if is_section else f"{path}{name}.<name>.", below, values[name] if is_section else {}
-            )
+            is_section = typing.get_origin(field.annotation) is not dict
+            inner = values.get(name) or {} if is_section else {}
+            yield from _walk(f"{path}{name}." if is_section else f"{path}{name}.<name>.", below, inner)
 
 
 def _fields(model: type[Section]) -> list[tuple[str, FieldInfo]]:
@@ -83,8 +83,11 @@ def _row_model(field: FieldInfo) -> type[Section] | None:
 def _row(name: str, field: FieldInfo, values: Mapping[str, Any]) -> list[str]:
     """One line of a table; rows inside a section are the user's own and shown as no value."""
     kind, limits = describe_type(field.annotation, field.metadata)
+    if name not in values and not field.is_required():
+        values = {**values, name: field.default}
     is_value = name in values and kind != "rows"
-    return [f"`{name}`", kind, limits, f"`{_flow(values[name])}`" if is_value else "", field.description or ""]
+    value = list(values[name]) if is_value and isinstance(values[name], tuple) else values.get(name)
+    return [f"`{name}`", kind, limits, f"`{_flow(value)}`" if is_value else "", field.description or ""]
 
 
 def describe_type(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[str, str]:
@@ -108,6 +111,8 @@ def describe_type(annotation: Any, metadata: Iterable[Any] = ()) -> tuple[str, s
         return " or ".join(kinds), limits
     if origin is list:
         return f"list of {kinds[0]}", limits
+    if origin is tuple:
+        return f"{len(kinds)} of {kinds[0]}", limits
     if origin is dict:
         return "rows" if kinds[1] == "mapping" else "mapping", limits
     return NAMES[annotation], limits

@@ -102,6 +102,16 @@ def read_phy(path: Path, sampling_frequency_hz: float | None = None, label_colum
     ]
 
 
+def read_phy_trains(
+    path: Path, sampling_frequency_hz: float | None = None, label_column: str | None = None
+) -> list[Sorting]:
+    """Read the spike trains of Kilosort or phy folders as ``read_phy`` does, without waveforms: traces are not read."""
+    return [
+        _read_trains(folder, "", _read_params(folder / PARAMS), sampling_frequency_hz, label_column)[0]
+        for folder in _folders(path)
+    ]
+
+
 def _folders(path: Path) -> list[Path]:
     """The phy folder itself, else those directly below it."""
     if path.is_file():
@@ -113,9 +123,27 @@ def _folders(path: Path) -> list[Path]:
 
 def _read(folder: Path, name: str, given_hz: float | None, label_column: str | None) -> Sorting:
     """One folder."""
+    params = _read_params(folder / PARAMS)
+    sorting, order, n_spikes = _read_trains(folder, name, params, given_hz, label_column)
+    traces = _find_traces(folder, params)
+    if traces:
+        return _measure(folder, sorting, list(traces), params)
+    absent = [written for written in _list_written(params) if _locate(folder, written) is None]
+    if absent and not _file_name(absent[0]).startswith(_WHITENED):
+        LOGGER.warning(
+            "%s: dat_path names %s, which is neither beside %s nor there: waveforms are taken from the "
+            "sorter's templates", folder, ", ".join(absent), PARAMS,
+        )  # fmt: skip
+    templates = read_templates(folder, order, sorting.offsets, n_spikes, sorting.time_rate_hz)
+    return replace(sorting, templates=templates)
+
+
+def _read_trains(
+    folder: Path, name: str, params: Mapping[str, Any], given_hz: float | None, label_column: str | None
+) -> tuple[Sorting, np.ndarray, int]:
+    """The sorting of one folder without waveforms, the order of its spikes in the files, and how many those hold."""
     samples = load_vector(folder / TIMES, whole=True)
     clusters = _read_owners(folder, len(samples))
-    params = _read_params(folder / PARAMS)
     rate_hz = settle_rate(params.get("sample_rate"), given_hz, f"{folder / PARAMS}: sample_rate")
     table = read_cluster_table(folder)
     units = _drop_noise(folder, np.unique(clusters), table)
@@ -131,16 +159,7 @@ def _read(folder: Path, name: str, given_hz: float | None, label_column: str | N
         session_id=name,
         extra={key: to_column(_align(table[key], units).tolist()) for key in _EXTRA if key in table},
     )
-    traces = _find_traces(folder, params)
-    if traces:
-        return _measure(folder, sorting, list(traces), params)
-    absent = [written for written in _list_written(params) if _locate(folder, written) is None]
-    if absent and not _file_name(absent[0]).startswith(_WHITENED):
-        LOGGER.warning(
-            "%s: dat_path names %s, which is neither beside %s nor there: waveforms are taken from the "
-            "sorter's templates", folder, ", ".join(absent), PARAMS,
-        )  # fmt: skip
-    return replace(sorting, templates=read_templates(folder, order, offsets, len(samples), rate_hz))
+    return sorting, order, len(samples)
 
 
 def _read_owners(folder: Path, n_spikes: int) -> np.ndarray:
