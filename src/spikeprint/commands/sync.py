@@ -1,4 +1,4 @@
-"""Rebuild the MLflow runs from dvc.lock: one run per finished ablation row. Runs that are there already stay."""
+"""Rebuild the MLflow runs from dvc.lock: one run per finished row. Runs that are there already stay."""
 
 import argparse
 
@@ -11,10 +11,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line per new run."""
+    from ..registry.chains import sync_chains
     from ..registry.tracking import sync, tracking_uri
 
     root = find_root()
-    new = sync(root)
+    new = [*sync(root), *sync_chains(root)]
     for made in new:
         print(f"{made.ablation}: run {made.run_id}")
     print(f"{len(new)} new run{'s' if len(new) != 1 else ''} in {tracking_uri(root)}")

@@ -49,7 +49,7 @@ PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "
 
 @dataclass(frozen=True)
 class SyncedRun:
-    """A run that ``sync`` has made; ``parent_id`` is ``""`` for a row of ``hybrid``."""
+    """A run that a sync has made; ``parent_id`` is ``""`` where ``chains`` made it."""
 
     ablation: str
     run_id: str
@@ -237,7 +237,7 @@ def _log_run(
     tags = {
         "mlflow.parentRunId": parent_id,
         "mlflow.note.content": values["description"],
-        **_origin(root),
+        **tell_origin(root),
         "spikeprint.ablation": row.ablation,
         **{f"dvc.dep.{path}": md5 for path, md5 in row.deps.items()},
         **{f"dvc.out.{path}": md5 for path, md5 in row.outs.items()},
@@ -258,7 +258,7 @@ def _log_run(
     return [SyncedRun(row.ablation, run_id, parent_id)] if close_run(client, run_id, row.key) else []
 
 
-def _origin(root: Path) -> dict[str, str]:
+def tell_origin(root: Path) -> dict[str, str]:
     """Tags that say who logged a run, of which commit."""
     commit = git_commit(root)
     return {
