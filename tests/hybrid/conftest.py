@@ -4,9 +4,6 @@ import pytest
 
 from hybrid_data import Toy, make_toy
 
-NEAR = {"radius_um": 45.0}
-"""Footprints small enough that the small probe has room for them elsewhere."""
-
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:

@@ -72,3 +72,9 @@ def test_the_first_row_of_an_empty_section_and_back() -> None:
 def test_the_last_row_leaves_an_empty_section() -> None:
     text = "recordings:\n  r: {format: binary}\n\nb: 1\n"
     assert drop_row(text, "r", "recordings") == "recordings: {}\n\nb: 1\n"
+
+
+def test_the_row_of_hybrid_goes_with_its_recording(root: Path) -> None:
+    text = (root / "params.yaml").read_text()
+    after = drop_row(drop_row(text, "toy_hybrid", "hybrid"), "toy_recording", "recordings")
+    assert yaml.safe_load(after)["hybrid"] == yaml.safe_load(after)["recordings"] == {}
