@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
+from .localize_params import LocalizeParams
 from .model_params import ModelParams
 from .types import TECHNOLOGIES
 
@@ -45,6 +46,12 @@ class RawSessionParams(Section):
     duration_s: Annotated[float, Field(gt=0, le=86_400)] = Field(description="length of the recording, seconds")
     sampling_frequency_hz: Annotated[float, Field(ge=5_000, le=100_000)] = Field(description="sampling rate, Hz")
     noise_uv: Annotated[float, Field(ge=0, le=1000)] = Field(description="standard deviation of the noise, µV")
+    drift_um: Annotated[float, Field(ge=0, le=200)] = Field(
+        default=0.0, description="the tissue moves up and down by that much along the probe, µm"
+    )
+    drift_period_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=60.0, description="time from one upper turn of the drift to the next, seconds"
+    )
 
 
 class SimulateParams(Section):
@@ -151,6 +158,7 @@ class Params(Section):
     simulate: SimulateParams
     recordings: dict[Name, RecordingParams] = Field(description="one row per raw recording")
     spikes: SpikesParams
+    localize: LocalizeParams
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams
     model: ModelParams = Field(description="the base that every row starts from")

@@ -7,54 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import DataError, NotEnoughSpikes
-from ..core.spikes import AXES, Motion, Peaks, Positions
+from ..core.errors import NotEnoughSpikes
+from ..core.spikes import AXES, GroundTruth, Motion, Peaks, Positions
 
 MATCH_MS, MATCH_UM = 0.4, 60.0
 MIN_UNIT_SPIKES = 50
 N_NEAREST = 10
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """Where the neurons of a simulated recording are, when they fire and how the tissue moves.
-
-    Attributes
-    ----------
-    samples : (n_spikes,) int64, rising; units : (n_spikes,) int64
-    locations_um : (n_units, 3); at time t a neuron is at location + displacement
-    displacement_um : (n_times, n_units, 2), x and y, held from row to row; displacement_hz : rows per second
-    """
-
-    samples: np.ndarray
-    units: np.ndarray
-    locations_um: np.ndarray
-    displacement_um: np.ndarray
-    displacement_hz: float
-
-    def __post_init__(self) -> None:
-        n_units = len(self.locations_um)
-        if len(self.samples) != len(self.units) or self.displacement_um.shape[1:] != (n_units, 2):
-            raise DataError(
-                f"truth: {len(self.samples)} samples, {len(self.units)} units of spikes, {n_units} locations, "
-                f"displacement {self.displacement_um.shape}; they must agree"
-            )
-
-    def moved_um(self, units: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-        """(n, 2) displacement of units (n,) at times (n,)."""
-        rows = np.clip((times_s * self.displacement_hz).astype(np.int64), 0, len(self.displacement_um) - 1)
-        return self.displacement_um[rows, units]
-
-    def motion(self, times_s: np.ndarray, depths_um: np.ndarray, bin_s: float) -> np.ndarray:
-        """(n_times, n_depths) true displacement along y: mean over a bin, linear between the depths of neurons."""
-        found = np.empty((len(times_s), len(depths_um)))
-        order = np.argsort(self.locations_um[:, 1])
-        depths = self.locations_um[order, 1]
-        for i, time in enumerate(times_s):
-            rows = np.arange((time - bin_s / 2) * self.displacement_hz, (time + bin_s / 2) * self.displacement_hz)
-            rows = np.clip(np.floor(rows + 1e-6).astype(np.int64), 0, len(self.displacement_um) - 1)
-            found[i] = np.interp(depths_um, depths, self.displacement_um[rows][:, order, 1].mean(axis=0))
-        return found
 
 
 @dataclass(frozen=True)
