@@ -90,9 +90,7 @@ class SpikeLocalizer:
     fitted_ : the trained network, None for a method without one; curves_ : of both phases of training
     """
 
-    def __init__(
-        self, params: LocalizeParams | None = None, spikes: SpikesParams | None = None, seed: int = 0
-    ) -> None:
+    def __init__(self, params: LocalizeParams | None = None, spikes: SpikesParams | None = None, seed: int = 0) -> None:
         self.params = params or LOCALIZATION
         self.spikes = spikes or SPIKES
         self.seed = seed
@@ -143,7 +141,9 @@ class SpikeLocalizer:
         """Do the same for a recording that is open already."""
         method = self.params.method
         if LOCALIZERS[method].is_trained and self.fitted_ is None:
-            raise NotFittedLocalizer(f"SpikeLocalizer: {method} has not learnt yet; call fit(recording) or load(folder)")
+            raise NotFittedLocalizer(
+                f"SpikeLocalizer: {method} has not learnt yet; call fit(recording) or load(folder)"
+            )
         positions = localise(method, source, self.fitted_)
         motions = estimate_motions(source.recording, source.peaks, positions, self.params.motion)
         return Localised(source, positions, motions, correct_positions(positions, source.peaks.times_s, motions))
@@ -182,7 +182,9 @@ class SpikeLocalizer:
         card = read_json(Path(folder) / CARD)
         if not isinstance(card, dict) or card.get("schema_version") != SCHEMA_VERSION:
             found = card.get("schema_version") if isinstance(card, dict) else None
-            raise IncompatibleBundle(f"{folder}: schema {found}, {SCHEMA_VERSION} is needed; train it again (fit, save)")
+            raise IncompatibleBundle(
+                f"{folder}: schema {found}, {SCHEMA_VERSION} is needed; train it again (fit, save)"
+            )
         try:
             params = LocalizeParams.model_validate(card["params"])
             localizer = cls(params, SpikesParams.model_validate(card["spikes"]), int(card["seed"]))

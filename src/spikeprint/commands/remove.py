@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as undo:
         undo.callback(write_text, path, before)
         after = drop_row(before, name)
-        write_text(path, drop_row(after, name, "recordings") if name in params.recordings else after)
+        after = drop_row(after, name, "recordings") if name in params.recordings else after
+        write_text(path, drop_row(after, name, "localized") if name in params.localized else after)
         if is_tracked:
             for link in _dangling(raw):  # DVC stops at one, e.g. when the source of `add --link` has gone
                 undo.callback(link.symlink_to, link.readlink())
@@ -48,7 +49,13 @@ def run(arguments: argparse.Namespace) -> int:
             _unstage(root, f"data/raw/{name}.dvc")
         undo.pop_all()
     # later stages read data/canonical and reports/metrics/validation as folders: leftovers would count as data
-    places = ("data/canonical", "data/interim/sortings", "reports/validation")
+    places = (
+        "data/canonical",
+        "data/interim/sortings",
+        "data/interim/localized",
+        "data/interim/positions",
+        "reports/validation",
+    )
     derived = [root / place / name for place in places]
     for folder in [*([raw] if is_tracked else []), *derived]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
-from .localize_params import LocalizeParams
+from .localize_params import LocalizedParams, LocalizeParams
 from .model_params import ModelParams
 from .types import TECHNOLOGIES
 
@@ -159,6 +159,7 @@ class Params(Section):
     recordings: dict[Name, RecordingParams] = Field(description="one row per raw recording")
     spikes: SpikesParams
     localize: LocalizeParams
+    localized: dict[Name, LocalizedParams] = Field(description="one row per recording whose spikes are localised")
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams
     model: ModelParams = Field(description="the base that every row starts from")
@@ -172,6 +173,13 @@ class Params(Section):
         if self.register_.ablation not in self.ablations:
             hint = suggest(self.register_.ablation, self.ablations)
             raise ValueError(f"register.ablation: no row '{self.register_.ablation}' under ablations{hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _localized_rows_are_recordings(self) -> "Params":
+        for name in self.localized:
+            if name not in self.recordings:
+                raise ValueError(f"localized: no row '{name}' under recordings{suggest(name, self.recordings)}")
         return self
 
     @property

@@ -7,7 +7,14 @@ from pydantic import Field
 from .fields import Count, Fraction, Positive, Section, Whole
 
 LocalizerName = Literal[
-    "peak_channel", "center_of_mass", "grid_convolution", "monopole_library", "monopole", "cnn", "transformer", "production"
+    "peak_channel",
+    "center_of_mass",
+    "grid_convolution",
+    "monopole_library",
+    "monopole",
+    "cnn",
+    "transformer",
+    "production",
 ]
 Micrometres = Annotated[float, Field(gt=0, le=5_000)]
 Milliseconds = Annotated[float, Field(gt=0, le=10)]
@@ -29,13 +36,17 @@ class LocalizerParams(Section):
     """The production network and its training on simulated truth."""
 
     n_neighbours: Annotated[Whole, Field(ge=3, le=64)] = Field(description="contacts that the network sees of a spike")
-    n_components: Annotated[Whole, Field(ge=2, le=32)] = Field(description="temporal components of a contact's waveform")
+    n_components: Annotated[Whole, Field(ge=2, le=32)] = Field(
+        description="temporal components of a contact's waveform"
+    )
     n_hidden: Annotated[Whole, Field(ge=8, le=512)] = Field(description="width of the network, a multiple of 4")
     n_layers: Annotated[Whole, Field(ge=1, le=12)] = Field(description="attention layers")
     n_spikes: Annotated[Whole, Field(ge=1_000)] = Field(description="simulated spikes of one epoch, never seen again")
     epochs: Positive = Field(description="epochs, at most")
     batch_size: Annotated[Whole, Field(ge=8)] = Field(description="spikes per step")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(description="largest step size of the one-cycle schedule")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="largest step size of the one-cycle schedule"
+    )
     weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(description="weight decay")
     hidden_channels: Fraction = Field(description="share of the contacts hidden in training, to be reconstructed")
     reconstruction_weight: Annotated[float, Field(ge=0, le=100)] = Field(
@@ -69,6 +80,10 @@ class JointParams(Section):
     tether_weight: Annotated[float, Field(ge=0)] = Field(description="weight of the way from the start, per µm²")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(description="step size")
     clip: Annotated[float, Field(gt=0)] = Field(description="largest norm of the gradient")
+
+
+class LocalizedParams(Section):
+    """A recording of ``recordings`` whose spikes and units are localised by the section ``localize``."""
 
 
 class LocalizeParams(Section):

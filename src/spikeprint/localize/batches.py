@@ -57,9 +57,7 @@ class TruthBatch:
 
     def to(self, device: torch.device) -> "TruthBatch":
         """Return the spikes on a device."""
-        return TruthBatch(
-            self.spikes.to(device), self.xyz.to(device), self.sizes.to(device), self.log_alpha.to(device)
-        )
+        return TruthBatch(self.spikes.to(device), self.xyz.to(device), self.sizes.to(device), self.log_alpha.to(device))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,9 @@ def freeze(
     """Return a network as plain values."""
     arrays = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
     window = {"n_before": source.n_before, "n_after": source.n_after, "fs_hz": source.peaks.fs_hz}
-    return FittedLocalizer({"kind": "production", "shape": shape, "n_neighbours": n_neighbours, **window}, arrays, curves)
+    return FittedLocalizer(
+        {"kind": "production", "shape": shape, "n_neighbours": n_neighbours, **window}, arrays, curves
+    )
 
 
 def thaw(fitted: FittedLocalizer) -> SourceNet:

@@ -42,6 +42,4 @@ def find_neighbourhoods(contacts_um: np.ndarray, n_neighbours: int) -> Neighbour
     where = contacts[channels]
     offsets = np.where(there[:, :, None], where - contacts[:, None], 0.0)
     anchors = where[:, :k].mean(axis=1)
-    return Neighbourhoods(
-        channels, offsets.astype(np.float32), anchors.astype(np.float32), contacts.astype(np.float32)
-    )
+    return Neighbourhoods(channels, offsets.astype(np.float32), anchors.astype(np.float32), contacts.astype(np.float32))

@@ -126,7 +126,9 @@ def entropies(counts: np.ndarray) -> np.ndarray:
     return np.where(total[:, 0] > 0, found, np.nan)
 
 
-def score_repeats(xy_um: np.ndarray, times_s: np.ndarray, duration_s: float, grids: dict[str, Grid]) -> dict[str, float]:
+def score_repeats(
+    xy_um: np.ndarray, times_s: np.ndarray, duration_s: float, grids: dict[str, Grid]
+) -> dict[str, float]:
     """Return ``rho_<grid>`` and ``H_<grid>`` for every grid."""
     found: dict[str, float] = {}
     for name, grid in grids.items():

@@ -87,7 +87,11 @@ LOCALIZERS: dict[str, Localizer] = {
     ),
     "monopole": Localizer("xyz", False, _monopole, "all spikes at once, amplitude in closed form"),
     "cnn": Localizer("xyz", True, _trained(locate_by_reference), "the reference CNN, 401,955 parameters"),
-    "transformer": Localizer("xyz", True, _trained(locate_by_reference), "the reference Transformer, 579,971 parameters"),
-    "production": Localizer("xyz", True, _trained(locate_by_source_net), "geometry as input, trained on simulated truth"),
+    "transformer": Localizer(
+        "xyz", True, _trained(locate_by_reference), "the reference Transformer, 579,971 parameters"
+    ),
+    "production": Localizer(
+        "xyz", True, _trained(locate_by_source_net), "geometry as input, trained on simulated truth"
+    ),
 }
 """Name -> localiser, from the simplest to the best."""

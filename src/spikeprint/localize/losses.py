@@ -33,9 +33,7 @@ def soft_histogram(xy: Tensor, bins: Tensor, n_bins: int, grid: Grid) -> Tensor:
     near = torch.round((xy.detach() - low) / grid.pitch_um).long()
     taps = torch.arange(-REACH, REACH + 1, device=xy.device)
     cells = near[:, :, None] + taps
-    weights = torch.exp(
-        -((xy[:, :, None] - low[:, None] - cells * grid.pitch_um) ** 2) / (2 * grid.sigma_um**2)
-    )
+    weights = torch.exp(-((xy[:, :, None] - low[:, None] - cells * grid.pitch_um) ** 2) / (2 * grid.sigma_um**2))
     size = torch.tensor([nx, ny], device=xy.device)[:, None]
     inside = (cells >= 0) & (cells < size)
     weights = weights * inside

@@ -45,7 +45,11 @@ def measure_sizes(snippets: np.ndarray, own: np.ndarray, n_before: int, fs_hz: f
 
 
 def localise_monopoles(
-    snippets: np.ndarray, channels: np.ndarray, around: Neighbourhoods, n_before: int, fs_hz: float,
+    snippets: np.ndarray,
+    channels: np.ndarray,
+    around: Neighbourhoods,
+    n_before: int,
+    fs_hz: float,
     feature: Feature = "projection",
 ) -> Positions:
     """Fit size = alpha / distance (Boussard et al. 2021) to every spike, the amplitude in closed form.

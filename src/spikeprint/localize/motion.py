@@ -19,9 +19,7 @@ MAX_DISPLACEMENT_UM = 100.0
 LATERAL_MAX_UM = 30.0
 
 
-def estimate_motion(
-    recording: Any, peaks: Peaks, positions: Positions, params: MotionParams, axis: int = 1
-) -> Motion:
+def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: MotionParams, axis: int = 1) -> Motion:
     """Estimate the displacement of the tissue from localised peaks.
 
     Parameters
@@ -50,7 +48,9 @@ def estimate_motion(
     places = np.zeros(len(peaks), dtype=[("x", "float64"), ("y", "float64")])
     places["x"], places["y"] = positions.xyz_um[:, 0], positions.xyz_um[:, 1]
     is_lateral = axis == 0
-    windows = {} if params.rigid or is_lateral else {"win_step_um": params.win_step_um, "win_scale_um": params.win_scale_um}
+    windows = (
+        {} if params.rigid or is_lateral else {"win_step_um": params.win_step_um, "win_scale_um": params.win_scale_um}
+    )
     reach = {"max_disp_um": LATERAL_MAX_UM if is_lateral else MAX_DISPLACEMENT_UM} if params.rigid or is_lateral else {}
     try:
         motion = estimate(

@@ -143,7 +143,15 @@ class SourceNet(nn.Module):
         level = (noise / norm)[:, None].expand_as(share)
         is_own = functional.one_hot(own, parts.shape[1]).to(parts)
         sizes = torch.stack(
-            [share, length, _log(share), _log(length), torch.log(level.clamp_min(1e-6)), is_own, share / (share + level).clamp_min(1e-3)],
+            [
+                share,
+                length,
+                _log(share),
+                _log(length),
+                torch.log(level.clamp_min(1e-6)),
+                is_own,
+                share / (share + level).clamp_min(1e-3),
+            ],
             dim=2,
         )
         where = _encode(offsets, start)

@@ -68,6 +68,8 @@ def scale_snippets(snippets: np.ndarray) -> torch.Tensor:
 def check_window(source: Source, config: dict[str, Any]) -> None:
     """Raise ModelError unless the snippets of a source are as long and as dense as those of the training."""
     mine = {"n_before": source.n_before, "n_after": source.n_after, "fs_hz": source.peaks.fs_hz}
-    wrong = [f"{name} {config[name]:g}, the recording {value:g}" for name, value in mine.items() if config[name] != value]
+    wrong = [
+        f"{name} {config[name]:g}, the recording {value:g}" for name, value in mine.items() if config[name] != value
+    ]
     if wrong:
         raise ModelError(f"localizer: trained for {'; '.join(wrong)}; train one on this recording (fit)")

@@ -122,9 +122,7 @@ class Simulator:
             waves = rng.integers(0, len(self.bank.values), len(struck))
             render_waves(self.bank.values, waves, late, others.sizes_uv, self.bank.origin, part)
             snippets[struck] = part
-        return Truth(
-            sources.channels, snippets, sources.xyz_um.astype(np.float32), sources.sizes_uv.astype(np.float32)
-        )
+        return Truth(sources.channels, snippets, sources.xyz_um.astype(np.float32), sources.sizes_uv.astype(np.float32))
 
     def _meet(self, rng: np.random.Generator, n: int) -> tuple[Sources, np.ndarray]:
         """n sources that a detector would meet, and the rows of their noise."""
