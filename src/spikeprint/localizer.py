@@ -55,7 +55,7 @@ class Localised:
         return self.source.peaks
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per spike: time_s, channel, amplitude_uv, x_um, y_um, z_um, alpha_uv_um, sd_*, y_corrected_um."""
+        """Return one row per spike: time, channel, amplitude, position, what is known of its error, corrected x and y."""
         peaks, positions = self.peaks, self.positions
         frame = pd.DataFrame({"time_s": peaks.times_s, "channel": peaks.channels, "amplitude_uv": peaks.amplitudes_uv})
         for i, axis in enumerate(AXES):

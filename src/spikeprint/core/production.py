@@ -86,4 +86,4 @@ LOCALIZATION = LocalizeParams(
         clip=5.0,
     ),
 )
-"""Localisation of a recording, trained for two to three CPU minutes; the pipeline's own section trains a tenth of it."""
+"""Localisation of a recording, trained for minutes; the pipeline's own section of ``params.yaml`` trains for seconds."""

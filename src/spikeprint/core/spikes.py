@@ -145,7 +145,7 @@ class Source:
     contacts_um : (n_channels, 2) float, where its channels are; noise_uv : (n_channels,) float, their MAD x 1.4826
     n_before, n_after : samples of a snippet before the trough and from it on
     band_hz : band-pass that the traces went through; None = the spikes are as wide as they were
-    read : neighbourhoods, peaks -> (rows, snippets (n, k, n_before + n_after) float32), chunk by chunk through the traces
+    read : neighbourhoods, peaks -> (rows, snippets (n, k, n_before + n_after) float32), chunk by chunk
     """
 
     recording: Any

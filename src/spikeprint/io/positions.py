@@ -20,7 +20,7 @@ def write_positions(
 
     Parameters
     ----------
-    folder : gets ``spikes.safetensors`` (samples, channels, amplitudes_uv, xyz_um, corrected_xyz_um, and alpha_uv_um and
+    folder : gets ``spikes.safetensors`` (samples, channels, amplitudes_uv, xyz_um, corrected_xyz_um; alpha_uv_um and
         sd_um where known; motion_<i>_displacement_um, _times_s, _depths_um) and ``positions.json``
     card : what else is known: method, contacts, scores
     """
@@ -52,10 +52,12 @@ def read_positions(folder: Path) -> tuple[Peaks, Positions, Positions, list[Moti
         )
         more: dict[str, np.ndarray | None] = {name: arrays.get(name) for name in _OF_SPIKES}
         positions, corrected = (Positions(arrays[name], **more) for name in ("xyz_um", "corrected_xyz_um"))
-        motions = [
-            Motion(*(arrays[f"motion_{i}_{name}"] for name in ("displacement_um", "times_s", "depths_um")), axis)
-            for i, axis in enumerate(card["motion_axes"])
-        ]
+        motions = [_motion(arrays, i, int(axis)) for i, axis in enumerate(card["motion_axes"])]
     except (KeyError, TypeError) as error:
         raise DataError(f"{folder}: not whole ({error} is missing or wrong); run the stage localize again") from None
     return peaks, positions, corrected, motions, card
+
+
+def _motion(arrays: dict[str, np.ndarray], i: int, axis: int) -> Motion:
+    displacement, times, depths = (arrays[f"motion_{i}_{name}"] for name in ("displacement_um", "times_s", "depths_um"))
+    return Motion(displacement, times, depths, axis)

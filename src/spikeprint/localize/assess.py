@@ -1,4 +1,4 @@
-"""All that is said of a localiser's result. Enters: a source, positions, motions, the truth if known. Leaves: numbers."""
+"""What is said of a localiser's result. Enters: a source, positions, motions, truth if known. Leaves: numbers."""
 
 import numpy as np
 

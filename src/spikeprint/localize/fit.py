@@ -20,7 +20,7 @@ from .waves import make_waves
 N_WAVES, N_NOISE, N_BASIS, N_WATCHED = 400, 4_000, 3_000, 4_096
 """Spike shapes, noise snippets, snippets behind the temporal components, simulated spikes that are watched."""
 THRESHOLD = 5.0
-"""Detector of the simulated world, in noise levels; below that of a recording, whose noise differs from place to place."""
+"""Detector of the simulated world, in noise levels: below that of a recording, whose noise is not the same everywhere."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def thaw(fitted: FittedLocalizer) -> SourceNet:
 
 
 def find_basis(source: Source, simulator: Simulator, n_components: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the (T, n_components) temporal components of recorded and simulated spikes, half of each (SVD, no mean)."""
+    """Return (T, n_components) temporal components of recorded and simulated spikes, half of each (SVD, no mean)."""
     rows = np.sort(rng.choice(len(source.peaks), min(N_BASIS, len(source.peaks)), replace=False))
     some = source.peaks.take(rows)
     recorded = np.concatenate([snippets for _, snippets in source.read(simulator.around, some)])
@@ -123,7 +123,7 @@ def find_basis(source: Source, simulator: Simulator, n_components: int, rng: np.
 
 @dataclass(frozen=True)
 class SupervisedLoss:
-    """Laplace likelihood of the position (the network tells its own error), amplitudes of all contacts, and of the source."""
+    """Laplace likelihood of the position (the network tells its own error), amplitudes of contacts and source."""
 
     reconstruction_weight: float
 

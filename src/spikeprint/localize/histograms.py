@@ -1,7 +1,7 @@
 """Do positions repeat from bin to bin? Enters: corrected positions and times. Leaves: rho-bar and H-bar, by their grid.
 
 The scoreboard of the Spike Localization Network, exactly: all ordered pairs of bins, Pearson correlation at zero shift, a
-bin without spikes counts as 0; spatial entropy in nats over bins that have spikes. The grid is part of a number's name:
+bin without spikes counts as 0; spatial entropy in nats over bins that have spikes. The grid is part of the name:
 ``rho_soft4`` and ``rho_hard8`` are different measures. A high value alone says little: see ``score_with_control``.
 """
 
@@ -143,7 +143,7 @@ def score_repeats(
 def score_with_control(
     xy_um: np.ndarray, times_s: np.ndarray, duration_s: float, grids: dict[str, Grid]
 ) -> dict[str, float]:
-    """Return the scores, and the same with every x at the median as ``..._collapsed``: worse positions that score more."""
+    """Return the scores, and as ``..._collapsed`` those with every x at the median: worse positions that score more."""
     collapsed = xy_um.copy()
     collapsed[:, 0] = np.nanmedian(xy_um[:, 0])
     control = score_repeats(collapsed, times_s, duration_s, grids)

@@ -1,8 +1,8 @@
-"""Self-supervised training on one recording. Enters: a trained network, a source. Leaves: one that repeats itself better.
+"""Self-supervised training on one recording. Enters: a trained network, a source. Leaves: one that repeats better.
 
-Rounds of DREDge (network frozen) and network epochs (motion frozen). An epoch tiles the recording with disjoint blocks of
-successive bins at a random phase, so that it meets every spike once. The network stays in evaluation mode, and is tethered on
-all three axes to where it started.
+Rounds of DREDge (network frozen) and network epochs (motion frozen). An epoch tiles the recording with disjoint blocks
+of successive bins at a random phase, so that it meets every spike once. The network stays in evaluation mode, and is
+tethered on all three axes to where it started.
 """
 
 import logging
@@ -22,7 +22,7 @@ from .fit import FittedLocalizer, freeze, iter_rows, make_reader, thaw
 from .histograms import Grid, make_grids
 from .losses import soft_histogram, spatial_entropy, tether, windowed_correlation
 from .module import LossParts, SpikeModule, Watched
-from .motion import correct_positions, displacement_at, estimate_motion
+from .motion import displacement_at, estimate_motion
 from .networks import SourceNet
 
 LOGGER = logging.getLogger(__name__)
@@ -171,8 +171,8 @@ class Blocks:
         valid = int((np.diff(self.edges) >= self.params.min_spikes).sum())
         if valid < LEAST_VALID:
             raise NotEnoughSpikes(
-                f"joint training: {valid} bins of {self.bin_s:g} s hold {self.params.min_spikes} spikes, {LEAST_VALID} are "
-                "needed; set localize.joint.outer: 0, or min_spikes lower"
+                f"joint training: {valid} bins of {self.bin_s:g} s hold {self.params.min_spikes} spikes, {LEAST_VALID} "
+                "are needed; set localize.joint.outer: 0, or min_spikes lower"
             )
 
     def __iter__(self) -> Iterator[Block]:
@@ -228,6 +228,3 @@ class JointLoss:
         params = self.params
         total = -params.rho_weight * rho - params.entropy_weight * entropy + params.tether_weight * held
         return {"rho": rho, "entropy": entropy, "tether_um2": held, "total": total}
-
-
-__all__ = ["Compressed", "answer", "compress", "correct_positions", "fit_joint", "place_answers", "predict"]

@@ -12,7 +12,7 @@ _DONE = 1e-6
 def render_waves(
     bank: np.ndarray, which: np.ndarray, delays: np.ndarray, sizes: np.ndarray, origin: int, out: np.ndarray
 ) -> None:  # pragma: no cover - compiled
-    """Add waves to ``out`` (n, k, T); wave i at contact j comes ``delays[i, j]`` fine samples late, ``sizes[i, j]`` large.
+    """Add waves to ``out`` (n, k, T); wave i comes ``delays[i, j]`` fine samples late to contact j, ``sizes[i, j]`` large.
 
     ``bank`` (n_waves, n_fine) has ``origin`` at sample 0 of a window and ``step`` fine samples a sample, of which
     ``step`` = ``bank.shape[1] // (3 * T)``: one window of rest before and one after.
@@ -41,8 +41,8 @@ def fit_monopoles(
 ) -> None:  # pragma: no cover - compiled
     """Fit size = alpha / distance to each spike.
 
-    The amplitude is eliminated in closed form (Golub & Pereyra 1973): for a place, alpha = (s.q) / (q.q), q = 1 / r. What
-    is left is a least-squares problem in (x, y, z), solved by Levenberg-Marquardt with the derivative of Kaufman (1975).
+    The amplitude is eliminated in closed form (Golub & Pereyra 1973): for a place, alpha = (s.q) / (q.q), q = 1 / r.
+    What is left is a least-squares problem in (x, y, z), solved by Levenberg-Marquardt with Kaufman's (1975) derivative.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def fit_monopoles(
     for i in range(n):
         x, y, z = start[i, 0], start[i, 1], start[i, 2]
         damping, best, size = 1e-2, -1.0, 0.0
-        for step in range(MAX_STEPS):
+        for _ in range(MAX_STEPS):
             if best < 0.0:
                 best, size = _score(sizes[i], offsets[i], x, y, z, q, residual)
             qq = 0.0
@@ -82,7 +82,7 @@ def fit_monopoles(
                     for column in range(3):
                         a[row, column] += slope[j, row] * slope[j, column]
             is_better, gain = False, 0.0
-            for _ in range(6):
+            for _again in range(6):
                 move = _solve(a, b, damping)
                 new_x = min(max(x + move[0], -reach), reach)
                 new_y = min(max(y + move[1], -reach), reach)

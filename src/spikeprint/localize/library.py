@@ -1,4 +1,4 @@
-"""Localisers of SpikeInterface. Enters: a source. Leaves: positions. They read the traces themselves, chunk by chunk."""
+"""Localisers of SpikeInterface. Enters: a source. Leaves: positions. They read the traces themselves, in chunks."""
 
 from typing import Any, Literal
 
@@ -30,8 +30,8 @@ def to_library(peaks: Peaks) -> np.ndarray:
 def localise_by_library(source: Source, method: LibraryName) -> Positions:
     """Localise the peaks of a source by SpikeInterface's ``localize_peaks``.
 
-    Only the monopole's z is kept: that of the grid means nothing (median 103 µm for sources at 5 to 45 µm), and a centre of
-    mass has none.
+    Only the monopole's z is kept: that of the grid means nothing (median 103 µm for sources at 5 to 45 µm), and a
+    centre of mass has none.
     """
     from spikeinterface.sortingcomponents.peak_localization import localize_peaks
 

@@ -1,7 +1,7 @@
 """The self-supervised objective. Enters: corrected positions and their bins. Leaves: differentiable scalars.
 
-Soft histogram, correlation and entropy of the Spike Localization Network; the correlation is one Gram matrix in place of
-a pair for each two rows (the same value and gradient), the tether holds all three axes.
+Soft histogram, correlation and entropy of the Spike Localization Network; the correlation is one Gram matrix in place
+of a product for each pair of rows (the same value and gradient), the tether holds all three axes.
 """
 
 import torch

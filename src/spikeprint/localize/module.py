@@ -1,4 +1,4 @@
-"""The one Lightning module of the room. Enters: a network and its loss. Leaves: what ``training.train_module`` trains."""
+"""The one Lightning module of the room. Enters: a network and its loss. Leaves: what ``train_module`` trains."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """How the tissue moves. Enters: peaks and positions. Leaves: a displacement, and positions without it.
 
-Estimation is DREDge (Windolf et al. 2025) through SpikeInterface. There is one look-up, ``displacement_at``: at the spike's
-own time, bilinear between bins, held beyond the borders. Lateral motion goes through the same engine along x.
+Estimation is DREDge (Windolf et al. 2025) through SpikeInterface. There is one look-up, ``displacement_at``: at the
+spike's own time, bilinear between bins, held beyond the borders. Lateral motion goes through the same engine along x.
 """
 
 from typing import Any
@@ -41,8 +41,8 @@ def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: 
     filled = len(np.unique((peaks.times_s // params.bin_s).astype(np.int64)))
     if min(n_bins, filled) < MIN_BINS:
         raise NotEnoughSpikes(
-            f"motion: {peaks.duration_s:.1f} s give {n_bins} bins of {params.bin_s:g} s, {filled} of them with spikes; at "
-            f"least {MIN_BINS} are needed: a longer recording, a shorter localize.motion.bin_s, or more spikes"
+            f"motion: {peaks.duration_s:.1f} s give {n_bins} bins of {params.bin_s:g} s, {filled} of them with spikes; "
+            f"at least {MIN_BINS} are needed: a longer recording, a shorter localize.motion.bin_s, or more spikes"
         )
     found = to_library(peaks)
     places = np.zeros(len(peaks), dtype=[("x", "float64"), ("y", "float64")])

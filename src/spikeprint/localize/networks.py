@@ -1,7 +1,8 @@
 """Networks from snippets to positions. Enters: snippets, contact offsets. Leaves: position, amplitude, uncertainty.
 
 ``RelativeXYZNet`` and ``TransformerSLN`` are the reference's (Spike Localization Network), parameter by parameter; they
-know ten contacts in a fixed order. ``SourceNet`` is ours: contacts are told by their offset in µm, any number of any probe.
+know ten contacts in a fixed order. ``SourceNet`` is ours: contacts are told by their offset in µm, any number of any
+probe.
 """
 
 from dataclasses import dataclass
@@ -83,8 +84,9 @@ class SourceShape:
 class SourceAnswer:
     """What ``SourceNet`` says of n spikes.
 
-    ``xyz`` (n, 3) µm from the peak contact; ``log_sd`` (n, 3) logarithm of the scale of a Laplace error, µm; ``log_alpha``
-    (n,) logarithm of amplitude times distance; ``sizes`` (n, k) amplitudes on all contacts relative to the peak's.
+    ``xyz`` (n, 3) µm from the peak contact; ``log_sd`` (n, 3) logarithm of the scale of a Laplace error, µm;
+    ``log_alpha`` (n,) logarithm of amplitude times distance; ``sizes`` (n, k) amplitudes on all contacts relative to the
+    peak's.
     """
 
     xyz: Tensor
@@ -117,6 +119,8 @@ class SourceNet(nn.Module):
         self.pool = nn.Linear(width, 4)
         self.head = nn.Sequential(nn.Linear(5 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.GELU())
         self.answer = nn.Linear(width, 7)
+        nn.init.zeros_(self.answer.weight)  # untrained, it answers with the monopole fit it starts from
+        nn.init.zeros_(self.answer.bias)
         self.decoder = nn.Sequential(nn.Linear(width + n_place, width), nn.GELU(), nn.Linear(width, 1))
 
     def compress(self, snippets: Tensor) -> Tensor:
@@ -197,7 +201,7 @@ def _log(x: Tensor) -> Tensor:
 
 
 def _encode(offsets: Tensor, start: Tensor) -> Tensor:
-    """(n, k, 2), (n, 3) µm -> (n, k, .): where a contact is from the peak contact and from the start, and waves of it."""
+    """(n, k, 2), (n, 3) µm -> (n, k, .): where a contact is from the peak contact and the start, and waves of it."""
     near = offsets / SPACE_UM
     away = near - start[:, None, :2] / SPACE_UM
     depth = (start[:, None, 2:] / SPACE_UM).expand_as(near[:, :, :1])

@@ -1,7 +1,7 @@
 """The reference networks, trained as published. Enters: a source. Leaves: a fitted CNN or Transformer.
 
-Targets are monopole fits of the recording, or simulated truth. Huber loss (beta 5), AdamW 1e-3 / 1e-4, early stop after 5
-epochs without a better validation loss, on the last seventh of the recording.
+Targets are monopole fits of the recording, or simulated truth. Huber loss (beta 5), AdamW 1e-3 / 1e-4, early stop after
+5 epochs without a better validation loss, on the last seventh of the recording.
 """
 
 from collections.abc import Iterator

@@ -54,8 +54,8 @@ def match_peaks(peaks: Peaks, contacts_um: np.ndarray, truth: GroundTruth) -> Ma
 def score_positions(positions: Positions, matches: Matches) -> dict[str, float]:
     """Return errors in the frame of the probe, µm.
 
-    ``median_um, p90_um`` of the distance in (x, y); ``mae_x_um, mae_y_um, mae_z_um``; ``bias_um, spread_um``: norm of the
-    median error of a neuron, and the median distance to it, means over neurons with at least 50 spikes.
+    ``median_um, p90_um`` of the distance in (x, y); ``mae_x_um, mae_y_um, mae_z_um``; ``bias_um, spread_um``: norm of
+    the median error of a neuron, and the median distance to it, means over neurons with at least 50 spikes.
 
     Raises
     ------

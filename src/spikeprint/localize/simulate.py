@@ -1,8 +1,8 @@
 """Spikes of known origin, to learn from. Enters: contacts, noise snippets, a generator. Leaves: snippets and their truth.
 
-Wider than any simulator a network is tested on: three laws of decay over ellipsoids of any direction, shapes and
+Wider than the simulator a network is tested on: three laws of decay over ellipsoids of any direction, shapes and
 conduction delays of a wide range, noise cut from the recording itself. A spike is kept only where a detector would have
-met it: its trough is the deepest of the neighbourhood and above the threshold.
+met it: its trough is the deepest of its neighbourhood and above the threshold.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class World:
 
     Attributes
     ----------
-    lateral_um : sources lie that far around their peak contact, at most; margin_um : and beyond the outermost contacts
+    lateral_um : sources lie that far around their peak contact, at most; margin_um : and that far beyond all contacts
     z_um, alpha_uv, scale_um, power, shrink, speed_um_per_ms : (least, largest); alpha is drawn by its logarithm
     spherical : share of sources without an ellipsoid
     shares : law -> its share

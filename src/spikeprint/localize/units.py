@@ -1,4 +1,4 @@
-"""Where units are. Enters: a sorting, its source, a localiser. Leaves: a place for each unit, in the frame of the tissue."""
+"""Where units are. Enters: a sorting, its source, a localiser. Leaves: a place per unit, in the frame of the tissue."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Spikes and what the contacts around them saw. Enters: a preprocessed recording. Leaves: peaks, and snippets in chunks.
+"""Spikes and what contacts around them saw. Enters: a preprocessed recording. Leaves: peaks, and snippets in chunks.
 
 Everything runs through the traces chunk by chunk: memory does not grow with the recording, only the list of peaks does.
 """
@@ -6,6 +6,7 @@ Everything runs through the traces chunk by chunk: memory does not grow with the
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,8 @@ def find_peaks(recording: Any, noise_uv: np.ndarray, params: DetectParams, chunk
     )
     if len(found) < params.min_peaks:
         raise NotEnoughSpikes(
-            f"recording: {len(found)} spikes above {params.threshold:g} x noise ({np.median(noise_uv):.1f} µV), at least "
-            f"{params.min_peaks} are needed; lower localize.detect.threshold, or check gain, filter and probe"
+            f"recording: {len(found)} spikes above {params.threshold:g} x noise ({np.median(noise_uv):.1f} µV), "
+            f"at least {params.min_peaks} are needed; lower localize.detect.threshold, or check gain, filter and probe"
         )
     order = np.lexsort((found["channel_index"], found["sample_index"]))
     found = found[order]
@@ -105,7 +106,7 @@ def iter_snippets(
     length, n_samples = n_before + n_after, recording.get_num_samples()
     step = max(1, round(chunk_s * peaks.fs_hz))
     edges = np.searchsorted(peaks.samples, np.arange(0, n_samples + step, step))
-    for i, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (first, last) in enumerate(pairwise(edges)):
         if first == last:
             continue
         start, stop = i * step - n_before, min((i + 1) * step, n_samples) + n_after
@@ -169,6 +170,6 @@ def _refuse_nan(recording: Any, traces: np.ndarray, start: int) -> None:
     sample, channel = np.argwhere(~np.isfinite(traces))[0]
     at_s = (start + sample) / recording.get_sampling_frequency()
     raise DataError(
-        f"recording: channel {recording.channel_ids[channel]} is not a number at {at_s:.3f} s; cut the recording there, "
-        "or leave the channel out"
+        f"recording: channel {recording.channel_ids[channel]} is not a number at {at_s:.3f} s; cut the recording "
+        "there, or leave the channel out"
     )

@@ -1,4 +1,4 @@
-"""The truth beside a simulated recording. Enters: its folder. Leaves: spikes, places at rest and displacement as arrays."""
+"""The truth beside a simulated recording. Enters: its folder. Leaves: spikes, places at rest, displacement."""
 
 from pathlib import Path
 
