@@ -23,7 +23,8 @@ RULES = "see docs/architecture.md"
 
 LAYERS = {
     "core": 0, "training": 1, "io": 1, "synth": 2, "localize": 2, "features": 2, "validate": 2, "evaluate": 2,
-    "cvae": 3, "registry": 4, "report": 4, "localizer": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
+    "cvae": 3, "registry": 4, "report": 4, "localizer": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6,
+    "__main__": 7,
 }  # fmt: skip
 NARROW = {
     "localize": ("core", "training"),

@@ -55,7 +55,7 @@ class Localised:
         return self.source.peaks
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per spike: time, channel, amplitude, position, what is known of its error, corrected x and y."""
+        """Return one row per spike: time, channel, amplitude, position, its expected error, corrected x and y."""
         peaks, positions = self.peaks, self.positions
         frame = pd.DataFrame({"time_s": peaks.times_s, "channel": peaks.channels, "amplitude_uv": peaks.amplitudes_uv})
         for i, axis in enumerate(AXES):

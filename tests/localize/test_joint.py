@@ -34,12 +34,14 @@ def test_an_epoch_meets_every_spike_once(spikes: Compressed, params: LocalizePar
         met = [block for block in blocks]
         assert sum(len(block.bins) for block in met) >= 0.7 * len(source.peaks)
         assert sum(len(block.bins) for block in met) <= len(source.peaks)
-    few = Blocks(spikes, start, still, params.joint.model_copy(update={"min_spikes": 10_000}), 1.0, np.random.default_rng(0))
+    few = Blocks(
+        spikes, start, still, params.joint.model_copy(update={"min_spikes": 10_000}), 1.0, np.random.default_rng(0)
+    )
     with pytest.raises(NotEnoughSpikes, match=r"hold 10000 spikes.*joint.outer: 0"):
         few.check()
 
 
-def predict_start(spikes: Compressed):  # noqa: ANN201
+def predict_start(spikes: Compressed):
     from spikeprint.core.spikes import Positions
 
     xyz = spikes.start.copy()

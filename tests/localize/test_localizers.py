@@ -60,9 +60,7 @@ def test_the_same_chunks_or_others_give_the_same(source: Source, results: Result
 
     from spikeprint.io.traces.snippets import iter_snippets
 
-    longer = partial(
-        iter_snippets, source.recording, n_before=source.n_before, n_after=source.n_after, chunk_s=7.3
-    )
+    longer = partial(iter_snippets, source.recording, n_before=source.n_before, n_after=source.n_after, chunk_s=7.3)
     again = localise("monopole", replace(source, read=longer))
     np.testing.assert_allclose(again.xyz_um, results["monopole"].xyz_um, atol=0.5)
 

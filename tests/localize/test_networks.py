@@ -65,9 +65,7 @@ def test_mirrored_spikes_have_mirrored_places(
     flip = torch.tensor([-1.0, 1.0, 1.0])
     turned = replace(batch, offsets=batch.offsets * flip[:2], start=batch.start * flip)
     with torch.no_grad():
-        one, other = (
-            trained(b.parts, b.offsets, b.seen, b.own, b.noise, b.start).xyz for b in (batch, turned)
-        )
+        one, other = (trained(b.parts, b.offsets, b.seen, b.own, b.noise, b.start).xyz for b in (batch, turned))
     away = (one * flip - other).abs().median(dim=0).values
     assert (away < torch.tensor([4.0, 4.0, 6.0])).all()
 
@@ -82,6 +80,8 @@ def test_contacts_that_are_not_seen_do_not_matter(
     noisy = batch.parts.clone()
     noisy[torch.arange(len(seen)), hidden] = 1e4
     with torch.no_grad():
-        one, other = (trained(p, batch.offsets, seen, batch.own, batch.noise, batch.start) for p in (batch.parts, noisy))
+        one, other = (
+            trained(p, batch.offsets, seen, batch.own, batch.noise, batch.start) for p in (batch.parts, noisy)
+        )
     np.testing.assert_allclose(one.xyz, other.xyz, atol=1e-3)
     assert torch.isfinite(one.sizes).all()

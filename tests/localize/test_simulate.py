@@ -59,7 +59,9 @@ def test_laws_fall_with_distance(law: str) -> None:
 
 
 @pytest.mark.parametrize("band_hz", [None, (300.0, 6000.0)])
-def test_waves_have_their_trough_where_it_is_told(band_hz: tuple[float, float] | None, rng: np.random.Generator) -> None:
+def test_waves_have_their_trough_where_it_is_told(
+    band_hz: tuple[float, float] | None, rng: np.random.Generator
+) -> None:
     bank = make_waves(rng, 30, 30_000.0, 30, 60, band_hz)
     at = bank.origin + 30 * FINE
     assert (bank.values.argmin(axis=1) == at).all()

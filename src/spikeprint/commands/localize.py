@@ -1,8 +1,9 @@
 """Tell where the spikes of a recording come from, and how the tissue moved.
 
 RECORDING is a row of `recordings` in params.yaml, or a path that `spikeprint add` reads as traces. Filter, detection,
-method and motion are those of params.yaml (sections spikes, localize). The network is trained on simulated spikes of the
-recording's own probe and noise; --model takes one that was trained before. OUT gets spikes.csv, motion.csv, scores.json.
+method and motion are those of params.yaml (sections spikes, localize). The network is trained on simulated spikes of
+the recording's own probe and noise; --model takes one that was trained before. OUT gets spikes.csv, motion.csv and
+scores.json.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Parameters of localisation, declared once. Enters: section ``localize`` of ``params.yaml``. Leaves: a frozen model."""
+"""Parameters of localisation, declared once. Enters: a section of ``params.yaml``. Leaves: a frozen model."""
 
 from typing import Annotated, Literal
 

@@ -86,4 +86,4 @@ LOCALIZATION = LocalizeParams(
         clip=5.0,
     ),
 )
-"""Localisation of a recording, trained for minutes; the pipeline's own section of ``params.yaml`` trains for seconds."""
+"""Localisation of a recording, trained for minutes; the section of ``params.yaml`` trains for seconds."""

@@ -94,10 +94,10 @@ FOOTPRINT: dict[str, Scalar] = {
         lambda e: _of_peak(e, _channels(e)),
     ),
     "x_um": Scalar(
-        "um", ("aligned", "positions_um"), "place of the localised unit, else of its peak channel", lambda e: _place(e, 0)
+        "um", ("aligned", "positions_um"), "place of the localised unit, else its peak channel", lambda e: _place(e, 0)
     ),
     "y_um": Scalar(
-        "um", ("aligned", "positions_um"), "place of the localised unit, else of its peak channel", lambda e: _place(e, 1)
+        "um", ("aligned", "positions_um"), "place of the localised unit, else its peak channel", lambda e: _place(e, 1)
     ),
     "depth_um": Scalar(
         "um",

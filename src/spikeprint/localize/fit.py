@@ -20,7 +20,7 @@ from .waves import make_waves
 N_WAVES, N_NOISE, N_BASIS, N_WATCHED = 400, 4_000, 3_000, 4_096
 """Spike shapes, noise snippets, snippets behind the temporal components, simulated spikes that are watched."""
 THRESHOLD = 5.0
-"""Detector of the simulated world, in noise levels: below that of a recording, whose noise is not the same everywhere."""
+"""Detector of the simulated world, in noise levels: below that of a recording, whose noise differs by place."""
 
 
 @dataclass(frozen=True)

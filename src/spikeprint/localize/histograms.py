@@ -1,17 +1,18 @@
 """Do positions repeat from bin to bin? Enters: corrected positions and times. Leaves: rho-bar and H-bar, by their grid.
 
-The scoreboard of the Spike Localization Network, exactly: all ordered pairs of bins, Pearson correlation at zero shift, a
-bin without spikes counts as 0; spatial entropy in nats over bins that have spikes. The grid is part of the name:
+The scoreboard of the Spike Localization Network, exactly: all ordered pairs of bins, Pearson correlation at zero shift;
+a bin without spikes counts as 0; spatial entropy in nats over bins that have spikes. The grid is part of the name:
 ``rho_soft4`` and ``rho_hard8`` are different measures. A high value alone says little: see ``score_with_control``.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 REACH = 3
 """Cells around the nearest centre that a soft spike reaches, 3 sigma."""
+BLOCK_BINS = 16
+"""Seconds whose histograms are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -72,50 +73,49 @@ class Histograms:
 
     def add(self, xy_um: np.ndarray, times_s: np.ndarray) -> None:
         """Add spikes: (n, 2) µm at (n,) s; those farther than 3 sigma (or half a cell) from the grid are left out."""
-        bins = (times_s // self.bin_s).astype(np.int64)
-        inside = np.isfinite(xy_um).all(axis=1) & (bins >= 0) & (bins < len(self.counts))
-        low, high, pitch = np.array(self.grid.low_um), np.array(self.grid.high_um), self.grid.pitch_um
-        margin = pitch / 2 if self.grid.sigma_um is None else 3 * self.grid.sigma_um
-        inside &= ((xy_um >= low - margin) & (xy_um <= high + margin)).all(axis=1)
-        xy, bins = xy_um[inside].astype(np.float64), bins[inside]
-        nx, ny = self.grid.shape
-        near = np.clip(np.rint((xy - low) / pitch).astype(np.int64), 0, [nx - 1, ny - 1])
-        n_cells, total = self.grid.n_cells, np.zeros(self.counts.size)
-        start = bins * n_cells
-        if self.grid.sigma_um is None:
-            total += np.bincount(start + near[:, 0] * ny + near[:, 1], minlength=total.size)
-        else:
-            rest = xy - (low + near * pitch)
-            taps = np.arange(-REACH, REACH + 1)
-            gauss = np.exp(-((rest[:, :, None] - taps * pitch) ** 2) / (2 * self.grid.sigma_um**2))
-            for i, dx in enumerate(taps):
-                x = near[:, 0] + dx
-                in_x = (x >= 0) & (x < nx)
-                for j, dy in enumerate(taps):
-                    y = near[:, 1] + dy
-                    kept = np.flatnonzero(in_x & (y >= 0) & (y < ny))
-                    weight = gauss[kept, 0, i] * gauss[kept, 1, j]
-                    total += np.bincount(start[kept] + x[kept] * ny + y[kept], weight, minlength=total.size)
-        self.counts += total.reshape(self.counts.shape).astype(np.float32)
+        bins = np.floor(times_s / self.bin_s).astype(np.int64)
+        known = (bins >= 0) & (bins < len(self.counts))
+        if known.any():
+            low, high = int(bins[known].min()), int(bins[known].max()) + 1
+            self.counts[low:high] += count_cells(xy_um[known], bins[known] - low, high - low, self.grid)
+
+
+def count_cells(xy_um: np.ndarray, bins: np.ndarray, n_bins: int, grid: Grid) -> np.ndarray:
+    """Return the (n_bins, n_cells) histograms of spikes (n, 2) in bins (n,): a bincount for each tap."""
+    low, high, pitch = np.array(grid.low_um), np.array(grid.high_um), grid.pitch_um
+    margin = pitch / 2 if grid.sigma_um is None else 3 * grid.sigma_um
+    inside = ((xy_um >= low - margin) & (xy_um <= high + margin)).all(axis=1)  # False where not a number
+    xy = xy_um[inside].astype(np.float64)
+    nx, ny = grid.shape
+    near = np.clip(np.rint((xy - low) / pitch).astype(np.int64), 0, [nx - 1, ny - 1])
+    cell = bins[inside] * grid.n_cells + near[:, 0] * ny + near[:, 1]
+    n = n_bins * grid.n_cells
+    if grid.sigma_um is None:
+        return np.bincount(cell, minlength=n).reshape(n_bins, -1)
+    rest, total = xy - (low + near * pitch), np.zeros(n)
+    taps = np.arange(-REACH, REACH + 1)
+    gauss = np.exp(-((rest[:, :, None] - taps * pitch) ** 2) / (2 * grid.sigma_um**2))
+    in_x, in_y = ((near[:, i, None] + taps >= 0) & (near[:, i, None] + taps < size) for i, size in enumerate((nx, ny)))
+    gauss_x, gauss_y = gauss[:, 0] * in_x, gauss[:, 1] * in_y
+    last = n - 1
+    for i, dx in enumerate(taps):
+        for j, dy in enumerate(taps):
+            # a tap outside the grid weighs 0, wherever it lands
+            at = np.clip(cell + dx * ny + dy, 0, last)
+            total += np.bincount(at, gauss_x[:, i] * gauss_y[:, j], minlength=n)
+    return total.reshape(n_bins, -1)
 
 
 def correlate_bins(counts: np.ndarray) -> np.ndarray:
     """Return the (n_bins, n_bins) Pearson correlations of histograms; 0 with a bin that is empty."""
-    rows = counts - counts.mean(axis=1, keepdims=True)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    rows = _normalise(counts)
     return rows @ rows.T
 
 
 def mean_correlation(counts: np.ndarray) -> float:
     """Return rho-bar, the mean over all ordered pairs of two bins."""
-    n = len(counts)
-    if n < 2:
-        return 0.0
-    rows = counts - counts.mean(axis=1, keepdims=True, dtype=np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    # the sum over all pairs is the norm of the sum
-    total = float(np.square(rows.sum(axis=0)).sum() - np.square(rows).sum())
-    return total / (n * (n - 1))
+    matrix, n = correlate_bins(counts), len(counts)
+    return float(matrix.sum() - np.trace(matrix)) / max(n * (n - 1), 1)
 
 
 def entropies(counts: np.ndarray) -> np.ndarray:
@@ -129,15 +129,36 @@ def entropies(counts: np.ndarray) -> np.ndarray:
 def score_repeats(
     xy_um: np.ndarray, times_s: np.ndarray, duration_s: float, grids: dict[str, Grid]
 ) -> dict[str, float]:
-    """Return ``rho_<grid>`` and ``H_<grid>`` for every grid."""
+    """Return ``rho_<grid>`` and ``H_<grid>`` for every grid; memory does not grow with the recording.
+
+    Parameters
+    ----------
+    xy_um : (n, 2) at rising times (n,)
+    """
     found: dict[str, float] = {}
+    n_bins = int(np.ceil(duration_s))
+    edges = np.searchsorted(times_s, np.arange(n_bins + 1))
     for name, grid in grids.items():
-        histograms = Histograms.empty(grid, duration_s)
-        for rows in _chunks(len(xy_um)):
-            histograms.add(xy_um[rows], times_s[rows])
-        found[f"rho_{name}"] = mean_correlation(histograms.counts)
-        found[f"H_{name}"] = float(np.nanmean(entropies(histograms.counts)))
+        total, squares, nats = np.zeros(grid.n_cells), 0.0, []
+        for first in range(0, n_bins, BLOCK_BINS):
+            last = min(first + BLOCK_BINS, n_bins)
+            rows = slice(edges[first], edges[last])
+            bins = np.floor(times_s[rows]).astype(np.int64) - first
+            counts = count_cells(xy_um[rows], bins, last - first, grid)
+            nats.append(entropies(counts))
+            counts = _normalise(counts)
+            total += counts.sum(axis=0)
+            squares += float(np.square(counts).sum())
+        # the sum over all ordered pairs is the norm of the sum, less the pairs of a bin with itself
+        found[f"rho_{name}"] = float(np.square(total).sum() - squares) / max(n_bins * (n_bins - 1), 1)
+        found[f"H_{name}"] = float(np.nanmean(np.concatenate(nats)))
     return found
+
+
+def _normalise(counts: np.ndarray) -> np.ndarray:
+    """Rows without their mean, of norm 1; an empty row stays 0."""
+    rows = counts - counts.mean(axis=1, keepdims=True, dtype=np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def score_with_control(
@@ -148,10 +169,6 @@ def score_with_control(
     collapsed[:, 0] = np.nanmedian(xy_um[:, 0])
     control = score_repeats(collapsed, times_s, duration_s, grids)
     return score_repeats(xy_um, times_s, duration_s, grids) | {f"{k}_collapsed": v for k, v in control.items()}
-
-
-def _chunks(n: int, size: int = 500_000) -> Iterable[slice]:
-    return (slice(start, start + size) for start in range(0, n, size))
 
 
 def _plain(point: tuple[float, float]) -> tuple[float, float]:

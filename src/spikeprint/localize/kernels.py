@@ -12,7 +12,7 @@ _DONE = 1e-6
 def render_waves(
     bank: np.ndarray, which: np.ndarray, delays: np.ndarray, sizes: np.ndarray, origin: int, out: np.ndarray
 ) -> None:  # pragma: no cover - compiled
-    """Add waves to ``out`` (n, k, T); wave i comes ``delays[i, j]`` fine samples late to contact j, ``sizes[i, j]`` large.
+    """Add waves to ``out`` (n, k, T); wave i reaches contact j ``delays[i, j]`` fine samples late, ``sizes[i, j]`` large.
 
     ``bank`` (n_waves, n_fine) has ``origin`` at sample 0 of a window and ``step`` fine samples a sample, of which
     ``step`` = ``bank.shape[1] // (3 * T)``: one window of rest before and one after.
@@ -42,7 +42,7 @@ def fit_monopoles(
     """Fit size = alpha / distance to each spike.
 
     The amplitude is eliminated in closed form (Golub & Pereyra 1973): for a place, alpha = (s.q) / (q.q), q = 1 / r.
-    What is left is a least-squares problem in (x, y, z), solved by Levenberg-Marquardt with Kaufman's (1975) derivative.
+    What is left is a least-squares problem in (x, y, z), solved by Levenberg-Marquardt (derivative: Kaufman 1975).
 
     Parameters
     ----------

@@ -85,8 +85,8 @@ class SourceAnswer:
     """What ``SourceNet`` says of n spikes.
 
     ``xyz`` (n, 3) µm from the peak contact; ``log_sd`` (n, 3) logarithm of the scale of a Laplace error, µm;
-    ``log_alpha`` (n,) logarithm of amplitude times distance; ``sizes`` (n, k) amplitudes on all contacts relative to the
-    peak's.
+    ``log_alpha`` (n,) logarithm of amplitude times distance; ``sizes`` (n, k) amplitudes on all contacts relative to
+    the peak's.
     """
 
     xyz: Tensor

@@ -1,4 +1,4 @@
-"""Spikes of known origin, to learn from. Enters: contacts, noise snippets, a generator. Leaves: snippets and their truth.
+"""Spikes of known origin, to learn from. Enters: contacts, noise, a generator. Leaves: snippets and their truth.
 
 Wider than the simulator a network is tested on: three laws of decay over ellipsoids of any direction, shapes and
 conduction delays of a wide range, noise cut from the recording itself. A spike is kept only where a detector would have

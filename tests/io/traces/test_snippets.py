@@ -92,7 +92,9 @@ def test_not_a_number(traces: np.ndarray) -> None:
 
 def test_dead_channels(traces: np.ndarray) -> None:
     traces[:, [1, 4]] = 0
-    with pytest.raises(DataError, match=r"2 dead channels \(flat\): 1, 4; remove them, or set localize.detect.drop_dead"):
+    with pytest.raises(
+        DataError, match=r"2 dead channels \(flat\): 1, 4; remove them, or set localize.detect.drop_dead"
+    ):
         open_source(make(traces), PARAMS, None)
     source = open_source(make(traces), PARAMS.model_copy(update={"drop_dead": True}), None)
     assert len(source.contacts_um) == 4
