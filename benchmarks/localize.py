@@ -3,8 +3,8 @@
 The recording is that of SpikeInterface's drifting generator: Neuropixels 1.0, 128 contacts, noise of 6 to 8 uV, a
 zig-zag of 20 um. A second one has neurons of a family that training does not know: a soma and a dendrite of opposite,
 later current, point sources along a line. Times are CPU seconds of one process. `--quick` is a smoke run of small data:
-its numbers mean nothing. `--json OUT` writes the rows; every score of every localiser goes to standard error. Exit code 1
-when a target is missed.
+its numbers mean nothing. `--json OUT` writes the rows; every score of every localiser goes to standard error. Exit
+code 1 when a target is missed.
 """
 
 import argparse
