@@ -104,8 +104,11 @@ def test_too_short_a_recording_says_so(still: Any) -> None:
 
 
 def test_traces_are_moved_along_the_shank_only(recording: Any) -> None:
+    from spikeinterface.preprocessing import scale_to_uV
+
     flat = Motion(np.zeros((3, 1)), np.array([1.0, 2, 3]), np.array([100.0]))
-    moved = correct_recording(recording, flat)
+    moved = correct_recording(scale_to_uV(recording), flat)
+    np.testing.assert_allclose(moved.get_traces(0, 100, 400), recording.get_traces(0, 100, 400) * 0.195, atol=20)
     assert moved.get_num_channels() == recording.get_num_channels()
     with pytest.raises(DataError, match="along y only"):
         correct_recording(recording, Motion(np.zeros((3, 1)), np.array([1.0, 2, 3]), np.array([100.0]), axis=0))

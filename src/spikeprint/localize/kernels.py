@@ -12,7 +12,7 @@ _DONE = 1e-6
 def render_waves(
     bank: np.ndarray, which: np.ndarray, delays: np.ndarray, sizes: np.ndarray, origin: int, out: np.ndarray
 ) -> None:  # pragma: no cover - compiled
-    """Add waves to ``out`` (n, k, T): at contact j, wave i is ``delays[i, j]`` fine samples late, ``sizes[i, j]`` large.
+    """Add waves to ``out`` (n, k, T): wave i at contact j, ``delays[i, j]`` fine samples late, ``sizes[i, j]`` large.
 
     ``bank`` (n_waves, n_fine) has ``origin`` at sample 0 of a window and ``step`` fine samples a sample, of which
     ``step`` = ``bank.shape[1] // (3 * T)``: one window of rest before and one after.

@@ -48,13 +48,18 @@ def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: 
     places = np.zeros(len(peaks), dtype=[("x", "float64"), ("y", "float64")])
     places["x"], places["y"] = positions.xyz_um[:, 0], positions.xyz_um[:, 1]
     is_lateral = axis == 0
+    if is_lateral:
+        # DREDge drops what lies beyond the contacts: along x that is most spikes, and a shift of +8 um was told as -8.
+        # Laid along the shank, in its middle, the same coordinates have room.
+        middle = np.asarray(recording.get_channel_locations())[:, 1]
+        places["y"] = positions.xyz_um[:, 0] - np.median(positions.xyz_um[:, 0]) + (middle.min() + middle.max()) / 2
     windows = (
         {} if params.rigid or is_lateral else {"win_step_um": params.win_step_um, "win_scale_um": params.win_scale_um}
     )
     reach = {"max_disp_um": LATERAL_MAX_UM if is_lateral else MAX_DISPLACEMENT_UM} if params.rigid or is_lateral else {}
     try:
         motion = estimate(
-            recording, found, places, method="dredge_ap", direction="x" if is_lateral else "y",
+            recording, found, places, method="dredge_ap", direction="y",
             rigid=params.rigid or is_lateral, bin_s=params.bin_s, bin_um=params.bin_um, device="cpu",
             progress_bar=False, **windows, **reach,
         )  # fmt: skip

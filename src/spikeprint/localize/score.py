@@ -103,10 +103,19 @@ def score_motion(motion: Motion, truth: GroundTruth) -> dict[str, float]:
 
 
 def score_purity(corrected: Positions, matches: Matches, n_nearest: int = N_NEAREST) -> dict[str, float]:
-    """Return ``purity``: share of the nearest neighbours in (x, corrected y) that are of the same neuron."""
+    """Return ``purity``: share of the nearest neighbours in (x, corrected y) that are of the same neuron.
+
+    ``purity_xyz`` is the same in three dimensions, where z is estimated: neurons above one another, nearer in (x, y)
+    any error, cannot be told apart in the plane but by an error of one's own for each.
+    """
     from scipy.spatial import cKDTree
 
     known = matches.units >= 0
-    units, places = matches.units[known], corrected.xyz_um[known, :2].astype(np.float64)
-    _, nearest = cKDTree(places).query(places, k=min(n_nearest + 1, len(places)))
-    return {"purity": float((units[nearest[:, 1:]] == units[:, None]).mean())}
+    units, places = matches.units[known], corrected.xyz_um[known].astype(np.float64)
+    found = {}
+    for name, n_axes in (("purity", 2), ("purity_xyz", 3)):
+        if np.isfinite(places[:, :n_axes]).all():
+            points = places[:, :n_axes]
+            _, nearest = cKDTree(points).query(points, k=min(n_nearest + 1, len(points)))
+            found[name] = float((units[nearest[:, 1:]] == units[:, None]).mean())
+    return found
