@@ -53,7 +53,7 @@ class Size:
     n_spikes: int = LOCALIZATION.network.n_spikes
     epochs: int = LOCALIZATION.network.epochs
     joint_epochs: int = LOCALIZATION.joint.epochs
-    n_reference: int = 25_000
+    n_reference: int = 16_000
     reference_epochs: int = 4
     n_histogram: int = 2_500_000
     memory_s: tuple[float, float] = (100.0, 1_000.0)

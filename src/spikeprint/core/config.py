@@ -175,13 +175,6 @@ class Params(Section):
             raise ValueError(f"register.ablation: no row '{self.register_.ablation}' under ablations{hint}")
         return self
 
-    @model_validator(mode="after")
-    def _localized_rows_are_recordings(self) -> "Params":
-        for name in self.localized:
-            if name not in self.recordings:
-                raise ValueError(f"localized: no row '{name}' under recordings{suggest(name, self.recordings)}")
-        return self
-
     @property
     def served_head(self) -> str:
         """The read-out of the registered row, which the gates look at."""

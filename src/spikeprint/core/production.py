@@ -75,14 +75,14 @@ LOCALIZATION = LocalizeParams(
     motion=MotionParams(rigid=True, bin_s=1.0, bin_um=1.0, win_step_um=400, win_scale_um=400, lateral=False),
     joint=JointParams(
         outer=1,
-        epochs=8,
+        epochs=4,
         block_bins=32,
         max_spikes_per_bin=1500,
         min_spikes=50,
         rho_weight=1.0,
         entropy_weight=0.1,
         tether_weight=0.01,
-        learning_rate=0.0001,
+        learning_rate=0.0002,
         clip=5.0,
     ),
 )

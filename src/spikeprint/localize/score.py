@@ -106,7 +106,7 @@ def score_purity(corrected: Positions, matches: Matches, n_nearest: int = N_NEAR
     """Return ``purity``: share of the nearest neighbours in (x, corrected y) that are of the same neuron.
 
     ``purity_xyz`` is the same in three dimensions, where z is estimated: neurons above one another, nearer in (x, y)
-    any error, cannot be told apart in the plane but by an error of one's own for each.
+    than any error, cannot be told apart in the plane but by an error of their own for each.
     """
     from scipy.spatial import cKDTree
 

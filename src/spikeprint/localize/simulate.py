@@ -159,7 +159,8 @@ def draw_sources(
     high = np.minimum(around.contacts_um.max(axis=0) + world.margin_um - here, reach)
     depth = rng.uniform(*world.z_um, (n, 1))
     xyz = np.hstack([rng.uniform(low, high), depth])
-    alpha = np.exp(rng.uniform(*np.log(world.alpha_uv), (n, 1)))
+    least, largest = np.log(world.alpha_uv)
+    alpha = np.exp(rng.uniform(least, largest, (n, 1)))
     scale, power = rng.uniform(*world.scale_um, (n, 1)), rng.uniform(*world.power, (n, 1))
     offsets = around.offsets_um[channels]
     distance = _stretched(rng, offsets, xyz, world)

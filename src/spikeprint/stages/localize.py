@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.config import Params
+from ..core.errors import ConfigError, suggest
 from ..core.files import find_root, write_csv, write_json
 from ..core.runtime import timed
 from ..core.spikes import AXES
@@ -31,13 +32,16 @@ def main(argv: list[str]) -> None:
     Raises
     ------
     ConfigError
-        No such row under ``localized``.
+        No such row under ``localized``, or none under ``recordings``.
     DataError
         The recording cannot be read, or its spikes cannot be localised.
     """
     root = find_root()
     params = Params.load(root / "params.yaml")
     name = pick_row(argv, params.localized, "localized")
+    if name not in params.recordings:
+        hint = suggest(name, params.recordings)
+        raise ConfigError(f"params.yaml: localized.{name}: no row '{name}' under recordings{hint}")
     folder = root / "data" / "raw" / name
     localizer = SpikeLocalizer(params.localize, params.spikes, params.seed)
     with timed(f"localize {name}"):
