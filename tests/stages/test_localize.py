@@ -50,5 +50,5 @@ def test_localize_needs_a_known_row(root: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="localized.toy_recording: no row 'toy_recording' under recordings"):
+    with pytest.raises(ConfigError, match=r"localized.toy_recording: no row 'toy_recording' under recordings"):
         localize.main(["toy_recording"])
