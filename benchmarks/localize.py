@@ -60,7 +60,7 @@ class Size:
     seeds: int = 1
 
 
-QUICK = Size(24, 10, 14.0, 1_000, 1, 1, 600, 1, 20_000, (4.0, 8.0))
+QUICK = Size(16, 6, 8.0, 500, 1, 1, 400, 1, 20_000, (4.0, 8.0))
 
 
 @dataclass(frozen=True)

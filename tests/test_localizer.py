@@ -176,3 +176,13 @@ def test_drift_goes_up_and_down() -> None:
     assert drift.max() == pytest.approx(6.0)
     assert drift.min() == pytest.approx(-6.0)
     assert np.abs(np.diff(drift)).max() == pytest.approx(4 * 6 / 12 / 5)
+
+
+def test_defaults_are_those_of_params_yaml_but_for_the_length_of_training(root: Path) -> None:
+    from spikeprint.localizer import SPIKES
+
+    said = Params.load(root / "params.yaml")
+    assert said.spikes == SPIKES
+    assert said.localize.model_dump(exclude={"network", "joint"}) == LOCALIZATION.model_dump(
+        exclude={"network", "joint"}
+    )
