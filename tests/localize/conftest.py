@@ -19,7 +19,7 @@ from spikeprint.localize.reference import Recipe, fit_reference
 from spikeprint.localizer import SpikeLocalizer
 
 RAW = RawSessionParams(
-    n_channels=32, n_units=14, duration_s=24, sampling_frequency_hz=30000, noise_uv=6, drift_um=10, drift_period_s=24
+    n_channels=32, n_units=12, duration_s=16, sampling_frequency_hz=30000, noise_uv=6, drift_um=10, drift_period_s=16
 )
 
 
@@ -43,7 +43,7 @@ def params() -> LocalizeParams:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recording as ``simulate_recording`` leaves it."""
     made = tmp_path_factory.mktemp("drifting") / "raw"
-    write_recording(made, RAW, seed=3)
+    write_recording(made, RAW, seed=4)
     return made
 
 

@@ -89,7 +89,7 @@ def test_the_look_up_is_the_librarys(rng: np.random.Generator) -> None:
 
 
 def test_scores_of_motion_ignore_its_offset(truth: GroundTruth) -> None:
-    times, depths = np.arange(24) + 0.5, np.array([200.0, 400.0])
+    times, depths = np.arange(16) + 0.5, np.array([200.0, 400.0])
     exact = truth.motion(times, depths, 1.0)
     assert np.ptp(exact) > 15
     found = score_motion(Motion(exact + 3.0, times, depths), truth)
