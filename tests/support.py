@@ -82,7 +82,7 @@ def shrink(values: dict) -> None:
     # Sorting takes a minute, most of it compilation: one test sorts, all others do without.
     for name in values["recordings"]:
         del values["datasets"][name]
-    values["recordings"], values["simulate"]["recordings"], values["hybrid"] = {}, {}, {}
+    values["recordings"], values["simulate"]["recordings"], values["hybrid"], values["localized"] = {}, {}, {}, {}
     values["model"].update(n_members=4, epochs=6, patience=6, n_hidden=16, n_latent=4, validation_frac=0.25)
     values["presets"] = {
         "baseline": values["presets"]["baseline"]

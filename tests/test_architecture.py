@@ -22,10 +22,12 @@ PACKAGE = SRC / "spikeprint"
 RULES = "see docs/architecture.md"
 
 LAYERS = {
-    "core": 0, "training": 1, "io": 1, "synth": 2, "hybrid": 2, "features": 2, "validate": 2, "evaluate": 2, "cvae": 3,
-    "registry": 4, "report": 4, "team": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
+    "core": 0, "training": 1, "io": 1, "synth": 2, "hybrid": 2, "localize": 2, "features": 2, "validate": 2,
+    "evaluate": 2, "cvae": 3, "registry": 4, "report": 4, "localizer": 4, "team": 4, "stages": 5, "estimator": 5,
+    "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 NARROW = {
+    "localize": ("core", "training"),
     "cvae": (
         "core",
         "training",
@@ -54,21 +56,21 @@ ROOMS = {
     "mlflow": ("registry",),
     "pandera": ("validate",),
     "great_expectations": ("validate.suites",),
-    "numba": ("features", "synth", "hybrid"),
-    "spikeinterface": ("io",),
+    "numba": ("features", "synth", "hybrid", "localize.kernels"),
+    "spikeinterface": ("io", "localize.library", "localize.motion"),
     "probeinterface": ("io",),
     "pynwb": ("io",),
     "h5py": ("io",),
-    "lightning": ("training", "cvae"),
-    "pytorch_lightning": ("training", "cvae"),
-    "torch": ("training", "cvae", "registry", "stages", "commands"),
+    "lightning": ("training", "cvae", "localize.module"),
+    "pytorch_lightning": ("training", "cvae", "localize.module"),
+    "torch": ("training", "cvae", "localize", "registry", "stages", "commands"),
     "matplotlib": ("report",),
     "nanio": ("team",),
     "umap": ("evaluate",),
 }
 """Heavy library -> the rooms that may import it."""
 
-DISKLESS = ("synth", "hybrid", "features", "validate", "evaluate", "cvae")
+DISKLESS = ("synth", "hybrid", "localize", "features", "validate", "evaluate", "cvae")
 WRITES_OWN_PAGES = "validate.suites"
 DISK_CALLS = {"open", "read_csv", "to_csv", "read_text", "write_text", "read_bytes", "write_bytes", "savez", "savetxt"}
 SERVED, SERVED_LIBRARIES = "cvae.predictor", {"numpy", "torch"}

@@ -4,9 +4,10 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Load the estimator when it is first asked for: ``import spikeprint`` stays light."""
-    if name == "UnitEmbedder":
+    """Load an estimator when it is first asked for: ``import spikeprint`` stays light."""
+    modules = {"UnitEmbedder": ".estimator", "SpikeLocalizer": ".localizer"}
+    if name in modules:
         import importlib
 
-        return importlib.import_module(".estimator", __name__).UnitEmbedder
+        return getattr(importlib.import_module(modules[name], __name__), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

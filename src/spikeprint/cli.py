@@ -15,6 +15,7 @@ VERBS: dict[str, str] = {
     "remove": "take a dataset out of the project",
     "validate": "check a dataset folder and say what is wrong, where",
     "benchmark": "score the model and classical baselines on a labelled folder by the published protocol",
+    "localize": "tell where the spikes of a recording come from, and how the tissue moved",
     "classify": "predict the cell type of every unit at a path",
     "embed": "write the embedding of every unit at a path",
     "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",

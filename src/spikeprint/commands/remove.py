@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             for hybrid in [key for key, row in params.hybrid.items() if row.recording == name]:
                 after = drop_row(after, hybrid, "hybrid")
             after = drop_row(after, name, "recordings")
-        write_text(path, after)
+        write_text(path, drop_row(after, name, "localized") if name in params.localized else after)
         if is_tracked:
             for link in _dangling(raw):  # DVC stops at one, e.g. when the source of `add --link` has gone
                 undo.callback(link.symlink_to, link.readlink())
@@ -52,7 +52,13 @@ def run(arguments: argparse.Namespace) -> int:
             _unstage(root, f"data/raw/{name}.dvc")
         undo.pop_all()
     # later stages read data/canonical and reports/metrics/validation as folders: leftovers would count as data
-    places = ("data/canonical", "data/interim/sortings", "reports/validation")
+    places = (
+        "data/canonical",
+        "data/interim/sortings",
+        "data/interim/localized",
+        "data/interim/positions",
+        "reports/validation",
+    )
     derived = [root / place / name for place in places]
     for folder in [*([raw] if is_tracked else []), *derived]:
         shutil.rmtree(folder, ignore_errors=True)

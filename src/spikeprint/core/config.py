@@ -14,6 +14,7 @@ from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
 from .gate_params import GateParams
 from .hybrid_params import HybridRow
+from .localize_params import LocalizedParams, LocalizeParams
 from .model_params import ModelParams
 from .reference_params import ReferenceParams
 from .types import TECHNOLOGIES
@@ -48,6 +49,12 @@ class RawSessionParams(Section):
     duration_s: Annotated[float, Field(gt=0, le=86_400)] = Field(description="length of the recording, seconds")
     sampling_frequency_hz: Annotated[float, Field(ge=5_000, le=100_000)] = Field(description="sampling rate, Hz")
     noise_uv: Annotated[float, Field(ge=0, le=1000)] = Field(description="standard deviation of the noise, µV")
+    drift_um: Annotated[float, Field(ge=0, le=200)] = Field(
+        default=0.0, description="the tissue moves up and down by that much along the probe, µm"
+    )
+    drift_period_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=60.0, description="time from one upper turn of the drift to the next, seconds"
+    )
 
 
 class SimulateParams(Section):
@@ -153,6 +160,8 @@ class Params(Section):
     recordings: dict[Name, RecordingParams] = Field(description="one row per raw recording")
     spikes: SpikesParams
     hybrid: dict[Name, HybridRow] = Field(description="one row per recording with hybrid units: known truth in it")
+    localize: LocalizeParams
+    localized: dict[Name, LocalizedParams] = Field(description="one row per recording whose spikes are localised")
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")
     features: FeatureParams
     model: ModelParams = Field(description="the base that every row starts from")

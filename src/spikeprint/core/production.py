@@ -3,6 +3,7 @@
 An installed package has no ``params.yaml``. That file stays the place to change a value; a test keeps the two equal.
 """
 
+from .localize_params import DetectParams, JointParams, LocalizeParams, LocalizerParams, MotionParams
 from .model_params import ModelParams
 
 PRODUCTION = ModelParams(
@@ -50,3 +51,39 @@ PRODUCTION = ModelParams(
     precision="32-true",
     compile=False,
 )
+
+LOCALIZATION = LocalizeParams(
+    method="production",
+    detect=DetectParams(
+        threshold=6, exclude_sweep_ms=0.6, radius_um=60, min_peaks=50, before_ms=1.0, after_ms=2.0, drop_dead=False
+    ),
+    network=LocalizerParams(
+        n_neighbours=16,
+        n_components=8,
+        n_hidden=64,
+        n_layers=2,
+        n_spikes=50_000,
+        epochs=6,
+        batch_size=256,
+        learning_rate=0.002,
+        weight_decay=0.0001,
+        hidden_channels=0.1,
+        reconstruction_weight=1.0,
+        overlap=0.0,
+        device="cpu",
+    ),
+    motion=MotionParams(rigid=True, bin_s=1.0, bin_um=1.0, win_step_um=400, win_scale_um=400, lateral=False),
+    joint=JointParams(
+        outer=1,
+        epochs=4,
+        block_bins=32,
+        max_spikes_per_bin=1500,
+        min_spikes=50,
+        rho_weight=1.0,
+        entropy_weight=0.1,
+        tether_weight=0.01,
+        learning_rate=0.0002,
+        clip=5.0,
+    ),
+)
+"""Localisation of a recording, trained for minutes; the section of ``params.yaml`` trains for seconds."""

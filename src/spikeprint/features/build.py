@@ -25,6 +25,8 @@ from .waveform import (
     align_waveforms,
 )
 
+PLACES = ("x_um", "y_um", "depth_um")
+"""Columns of a sorting whose units are localised."""
 DROPPED = ("invalid", "duplicates", "censored")
 """Kinds of spikes that cleaning takes out; the card counts them."""
 
@@ -95,6 +97,7 @@ def _measure_session(
     }
     evidence = Evidence(
         **shapes,
+        places_um=_told_places(sorting),
         trains=trains,
         acg=acg,
         close_pairs=compute_close_pairs(trains.ticks, trains.offsets, trains.runs),
@@ -121,9 +124,16 @@ def _measure_session(
         scalars=compute_scalars(evidence),
         flags=flags,
         session_id=np.full(len(unit_ids), sorting.session_id, dtype=object),
-        extra=sorting.extra,
+        extra={name: values for name, values in sorting.extra.items() if name not in PLACES},
     )
     return units, trains
+
+
+def _told_places(sorting: Sorting) -> np.ndarray | None:
+    """(n_units, 3) places that the stage ``localize`` has added, None where it has not run."""
+    if not all(name in sorting.extra for name in PLACES):
+        return None
+    return np.column_stack([np.asarray(sorting.extra[name], dtype=np.float64) for name in PLACES])
 
 
 def _measure_waveforms(sorting: Sorting, params: FeatureParams) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -17,6 +17,7 @@ Need = Literal[
     "time_base",
     "aligned",
     "positions_um",
+    "places_um",
     "trains",
     "acg",
     "close_pairs",
@@ -37,6 +38,7 @@ class Evidence:
     time_base : float, milliseconds per sample of ``waveform``
     aligned : what was noticed when the waveforms were aligned
     positions_um : (n_units, n_channels, 2) float64, x and y of the channels
+    places_um : (n_units, 3) float64, x, y and depth without motion of localised units, NaN where one is not
     trains : clean spike trains
     acg : (n_units, 201) counts with 1 ms bins
     close_pairs : (n_units, 40) pairs of spikes under 10 ms apart, bins of 0.25 ms
@@ -50,6 +52,7 @@ class Evidence:
     time_base: float | None = None
     aligned: AlignedWaveforms | None = None
     positions_um: np.ndarray | None = None
+    places_um: np.ndarray | None = None
     trains: Trains | None = None
     acg: np.ndarray | None = None
     close_pairs: np.ndarray | None = None

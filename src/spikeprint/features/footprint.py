@@ -78,6 +78,14 @@ def fit_velocity(positions: np.ndarray, trough_ms: np.ndarray) -> float:
     return 1 / slope
 
 
+def _place(evidence: Evidence, axis: int) -> np.ndarray:
+    """(n_units,) where a unit was localised, else where its peak channel is."""
+    channel = _of_peak(evidence, _positions(evidence)[:, :, axis])
+    if evidence.places_um is None:
+        return channel
+    return np.where(np.isfinite(evidence.places_um[:, axis]), evidence.places_um[:, axis], channel)
+
+
 FOOTPRINT: dict[str, Scalar] = {
     "peak_channel": Scalar(
         "1",
@@ -86,10 +94,16 @@ FOOTPRINT: dict[str, Scalar] = {
         lambda e: _of_peak(e, _channels(e)),
     ),
     "x_um": Scalar(
-        "um", ("aligned", "positions_um"), "position of the peak channel", lambda e: _of_peak(e, _positions(e)[:, :, 0])
+        "um", ("aligned", "positions_um"), "place of the localised unit, else its peak channel", lambda e: _place(e, 0)
     ),
     "y_um": Scalar(
-        "um", ("aligned", "positions_um"), "position of the peak channel", lambda e: _of_peak(e, _positions(e)[:, :, 1])
+        "um", ("aligned", "positions_um"), "place of the localised unit, else its peak channel", lambda e: _place(e, 1)
+    ),
+    "depth_um": Scalar(
+        "um",
+        ("places_um",),
+        "depth of the localised unit in the frame of the tissue, its motion taken away",
+        lambda e: np.asarray(e.places_um)[:, 2],
     ),
     "spread_um": Scalar(
         "um",

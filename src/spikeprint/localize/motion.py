@@ -1,0 +1,138 @@
+"""How the tissue moves. Enters: peaks and positions. Leaves: a displacement, and positions without it.
+
+Estimation is DREDge (Windolf et al. 2025) through SpikeInterface. There is one look-up, ``displacement_at``: at the
+spike's own time, bilinear between bins, held beyond the borders. Lateral motion goes through the same engine along x.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError, NotEnoughSpikes
+from ..core.localize_params import MotionParams
+from ..core.spikes import Motion, Peaks, Positions
+from .library import to_library
+
+MIN_BINS = 5
+"""Fewer time bins do not tell motion from chance."""
+MAX_DISPLACEMENT_UM = 100.0
+LATERAL_MAX_UM = 30.0
+
+
+def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: MotionParams, axis: int = 1) -> Motion:
+    """Estimate the displacement of the tissue from localised peaks.
+
+    Parameters
+    ----------
+    recording : spikeinterface BaseRecording; only its rate, duration and contacts are used
+    positions : of the peaks; must hold the axis
+    axis : 1 = along the shank; 0 = lateral, rigid
+
+    Raises
+    ------
+    NotEnoughSpikes
+        The recording is shorter than five time bins, or fewer bins than that hold spikes.
+    DataError
+        DREDge failed, or found a displacement that is not a number.
+    """
+    from spikeinterface.sortingcomponents.motion import estimate_motion as estimate
+
+    n_bins = int(peaks.duration_s // params.bin_s)
+    filled = len(np.unique((peaks.times_s // params.bin_s).astype(np.int64)))
+    if min(n_bins, filled) < MIN_BINS:
+        raise NotEnoughSpikes(
+            f"motion: {peaks.duration_s:.1f} s give {n_bins} bins of {params.bin_s:g} s, {filled} of them with spikes; "
+            f"at least {MIN_BINS} are needed: a longer recording, a shorter localize.motion.bin_s, or more spikes"
+        )
+    found = to_library(peaks)
+    places = np.zeros(len(peaks), dtype=[("x", "float64"), ("y", "float64")])
+    places["x"], places["y"] = positions.xyz_um[:, 0], positions.xyz_um[:, 1]
+    is_lateral = axis == 0
+    if is_lateral:
+        # DREDge drops what lies beyond the contacts: along x that is most spikes, and a shift of +8 um was told as -8.
+        # Laid along the shank, in its middle, the same coordinates have room.
+        middle = np.asarray(recording.get_channel_locations())[:, 1]
+        places["y"] = positions.xyz_um[:, 0] - np.median(positions.xyz_um[:, 0]) + (middle.min() + middle.max()) / 2
+    windows = (
+        {} if params.rigid or is_lateral else {"win_step_um": params.win_step_um, "win_scale_um": params.win_scale_um}
+    )
+    reach = {"max_disp_um": LATERAL_MAX_UM if is_lateral else MAX_DISPLACEMENT_UM} if params.rigid or is_lateral else {}
+    try:
+        motion = estimate(
+            recording, found, places, method="dredge_ap", direction="y",
+            rigid=params.rigid or is_lateral, bin_s=params.bin_s, bin_um=params.bin_um, device="cpu",
+            progress_bar=False, **windows, **reach,
+        )  # fmt: skip
+    except (ValueError, IndexError, ZeroDivisionError, np.linalg.LinAlgError, RuntimeError) as error:
+        raise DataError(f"motion: DREDge failed ({' '.join(str(error).split())[:200]}); see localize.motion") from None
+    displacement = np.asarray(motion.displacement[0], dtype=np.float64)
+    if not np.isfinite(displacement).all():
+        raise DataError(f"motion: DREDge gave {(~np.isfinite(displacement)).sum()} displacements that are no numbers")
+    return Motion(displacement, np.asarray(motion.temporal_bins_s[0]), np.asarray(motion.spatial_bins_um), axis)
+
+
+def estimate_motions(recording: Any, peaks: Peaks, positions: Positions, params: MotionParams) -> list[Motion]:
+    """Estimate motion along the shank, then, where asked for, across it, on positions corrected along it."""
+    along = estimate_motion(recording, peaks, positions, params)
+    if not params.lateral:
+        return [along]
+    corrected = correct_positions(positions, peaks.times_s, [along])
+    return [along, estimate_motion(recording, peaks, corrected, params, axis=0)]
+
+
+def displacement_at(motion: Motion, times_s: np.ndarray, depths_um: np.ndarray) -> np.ndarray:
+    """Look displacement up: bilinear, held at the borders.
+
+    Parameters
+    ----------
+    times_s, depths_um : (n,) float64
+
+    Returns
+    -------
+    (n,) float64, µm
+    """
+    row, row_share = _place(motion.times_s, times_s)
+    column, column_share = _place(motion.depths_um, depths_um)
+    values = motion.displacement_um
+    last_row, last_column = values.shape[0] - 1, values.shape[1] - 1
+    below, right = np.minimum(row + 1, last_row), np.minimum(column + 1, last_column)
+    early = values[row, column] * (1 - column_share) + values[row, right] * column_share
+    late = values[below, column] * (1 - column_share) + values[below, right] * column_share
+    return early * (1 - row_share) + late * row_share
+
+
+def correct_positions(positions: Positions, times_s: np.ndarray, motions: list[Motion]) -> Positions:
+    """Return positions without the displacement of their time and depth; the depth is the uncorrected one."""
+    xyz = positions.xyz_um.copy()
+    depths = positions.xyz_um[:, 1].astype(np.float64)
+    for motion in motions:
+        xyz[:, motion.axis] -= displacement_at(motion, times_s, depths).astype(np.float32)
+    return Positions(xyz, positions.alpha_uv_um, positions.sd_um)
+
+
+def correct_recording(recording: Any, motion: Motion) -> Any:
+    """Return the recording with its traces moved back (SpikeInterface ``interpolate_motion``), lazily.
+
+    Raises
+    ------
+    DataError
+        The motion is lateral, which traces cannot be corrected for.
+    """
+    from spikeinterface.core.motion import Motion as Library
+    from spikeinterface.sortingcomponents.motion import interpolate_motion
+
+    if motion.axis != 1:
+        raise DataError("motion: traces can be moved along y only; leave localize.motion.lateral out")
+    known = Library(motion.displacement_um, motion.times_s, motion.depths_um)
+    return interpolate_motion(
+        recording, known, border_mode="force_extrapolate", spatial_interpolation_method="kriging", sigma_um=20.0
+    )
+
+
+def _place(grid: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the point of a rising grid below each value, and the share of the way to the next."""
+    if len(grid) == 1:
+        return np.zeros(len(values), dtype=np.int64), np.zeros(len(values))
+    held = np.clip(values, grid[0], grid[-1])
+    row = np.clip(np.searchsorted(grid, held, side="right") - 1, 0, len(grid) - 2)
+    return row, (held - grid[row]) / (grid[row + 1] - grid[row])
