@@ -1,0 +1,249 @@
+"""Training of encoders. Enters: sessions, samplers, a network. Leaves: the network of the best look, and its history.
+
+The trainer is that of ``training.py``: an epoch is what lies between two looks at the held-out rows.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from ..training import Hardware, Schedule, train_module
+from .criterion import Loss, info_nce
+from .networks import encode_runs
+from .sampling import Sampler
+
+LOGGER = logging.getLogger(__name__)
+
+BITS = float(np.log2(np.e))
+SMOOTHING = 3
+"""Looks whose mean decides."""
+
+
+class Network(nn.Module):
+    """One encoder for each session, and the criterion they share."""
+
+    def __init__(self, encoders: Sequence[nn.Module], criterion: nn.Module) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.criterion = criterion
+
+
+@dataclass(frozen=True)
+class Hybrid:
+    """A loss in time beside that of the labels: the labels' looks at the first dimensions only."""
+
+    behavior_dims: int
+    weight: float
+    renormalize: bool
+
+    def behaviour(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return the dimensions of the labels' loss."""
+        part = embedding[:, : self.behavior_dims]
+        if not self.renormalize:
+            return part
+        return part / torch.linalg.vector_norm(part, dim=1, keepdim=True).clamp_min(1e-12)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What held-out rows say: the loss in nats, goodness of fit in bits, and the score that decides (higher is better)."""
+
+    loss: float
+    bits: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train with.
+
+    Attributes
+    ----------
+    sampler : draws the batches
+    n_steps, check_every : steps in all, and between two looks
+    make_optimizer : parameters -> optimiser
+    hybrid : None without a loss in time beside that of the labels
+    distort : what happens to training windows
+    look : the network -> what the held-out rows say; None = no look
+    patience, tolerance : looks without improvement; how far below the best still counts as good
+    seed : of the batches
+    on_step : called with the number of every finished step
+    verbose : progress bar
+    """
+
+    sampler: Sampler
+    n_steps: int
+    check_every: int
+    make_optimizer: Callable[[Any], torch.optim.Optimizer]
+    seed: int
+    hybrid: Hybrid | None = None
+    distort: Callable[[torch.Tensor], torch.Tensor] | None = None
+    look: Callable[[Network], "Look"] | None = None
+    patience: int | None = None
+    tolerance: float = 0.0
+    on_step: Callable[[int], None] | None = None
+    verbose: bool = False
+
+
+def batch_loss(
+    network: Network,
+    xs: Sequence[torch.Tensor],
+    batch: dict[str, Any],
+    hybrid: Hybrid | None = None,
+    distort: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> tuple[Loss, Loss | None]:
+    """Return the loss of a batch, and of its pairs in time where the model is a hybrid."""
+    parts: dict[str, list[torch.Tensor]] = {"reference": [], "positive": [], "negative": [], "time": []}
+    for encoder, x, session in zip(network.encoders, xs, batch["sessions"], strict=True):
+        flat = torch.cat([encode_runs(encoder, x, starts, length, distort) for starts, length in session["runs"]])
+        for name, rows in parts.items():
+            if name in session and (name != "time" or hybrid is not None):
+                rows.append(flat[session[name]])
+    reference, positive = torch.cat(parts["reference"]), torch.cat(parts["positive"])[batch["order"]]
+    negative = torch.cat(parts["negative"]) if parts["negative"] else reference
+    group, negative_group = batch["group"], batch["negative_group"]
+    criterion = network.criterion
+    if hybrid is None:
+        return info_nce(criterion, reference, positive, negative, group, negative_group), None
+    by_label = info_nce(
+        criterion, *(hybrid.behaviour(part) for part in (reference, positive, negative)), group, negative_group
+    )
+    return by_label, info_nce(criterion, reference, torch.cat(parts["time"]), negative, group, negative_group)
+
+
+class _Steps:
+    """The batches of one epoch after another, until all steps are done."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.n_done, self.rng = job, 0, np.random.default_rng(job.seed)
+        self.bar: Any = None
+        if job.verbose:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=job.n_steps, unit="step")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for _ in range(min(self.job.check_every, self.job.n_steps - self.n_done)):
+            self.n_done += 1
+            if self.bar is not None:
+                self.bar.update()
+            yield self.job.sampler.draw(self.rng)
+
+
+class _Module(pl.LightningModule):
+    """Steps of the contrastive loss; what ``train_module`` asks for."""
+
+    def __init__(self, network: Network, xs: Sequence[torch.Tensor], job: Job) -> None:
+        super().__init__()
+        self.network, self.xs, self.job = network, list(xs), job
+        self.epoch_parts: dict[str, list[dict[str, torch.Tensor]]] = {"train": [], "val": []}
+        self.steps: list[torch.Tensor] = []
+        self.looks: list[tuple[int, Look]] = []
+
+    def on_fit_start(self) -> None:
+        """Move the recordings to where the network is."""
+        self.xs = [x.to(self.device) for x in self.xs]
+
+    def training_step(self, batch: dict[str, Any], _: int) -> torch.Tensor:
+        """Loss of one batch; its parts stay on the device until the end of the epoch."""
+        loss, in_time = batch_loss(self.network, self.xs, batch, self.job.hybrid, self.job.distort)
+        total, zero = loss.total, torch.zeros((), device=self.device)
+        if in_time is not None and self.job.hybrid is not None:
+            total = total + self.job.hybrid.weight * in_time.total
+        temperature = torch.as_tensor(_temperature(self.network.criterion), device=self.device)
+        behaviour = zero if in_time is None else in_time.total
+        parts = (total, loss.align, loss.uniform, temperature, loss.log_negatives, behaviour)
+        self.steps.append(torch.stack([part.detach().float() for part in parts]))
+        self.epoch_parts["train"].append({"total": total.detach()})
+        return total
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Tell who listens."""
+        if self.job.on_step is not None:
+            self.job.on_step(len(self.steps))
+
+    def validation_step(self, _: Any, __: int) -> None:
+        """Look at the held-out rows."""
+        if self.job.look is None:
+            return
+        with torch.no_grad():
+            look = self.job.look(self.network)
+        self.looks.append((len(self.steps), look))
+        self.epoch_parts["val"].append({"total": torch.tensor(look.loss)})
+        self.log("val_total", torch.tensor(-_recent(self.looks)), batch_size=1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Of the parameters that are not frozen."""
+        return self.job.make_optimizer([p for p in self.network.parameters() if p.requires_grad])
+
+
+def _temperature(criterion: Any) -> Any:
+    if hasattr(criterion, "_prepare_inverse_temperature"):
+        return 1 / criterion._prepare_inverse_temperature().detach()
+    return criterion.temperature
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened in training.
+
+    Attributes
+    ----------
+    table : a row per step: ``step, loss, align, uniform, temperature, log_negatives, loss_time, held_out_loss,
+        held_out_bits, held_out_score``; those held out are NaN between looks
+    best_step : step whose weights were kept
+    """
+
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    best_step: int = 0
+
+
+def train(network: Network, xs: Sequence[torch.Tensor], job: Job, device: torch.device) -> History:
+    """Train ``network`` in place and leave it on the processor with the weights of its best look.
+
+    Raises
+    ------
+    ModelError
+        The loss is not a number any more.
+    """
+    module = _Module(network, xs, job)
+    n_epochs = -(-job.n_steps // job.check_every)
+    keeps_last = job.look is None
+    schedule = Schedule(
+        n_epochs, job.patience or n_epochs + 1, "last" if keeps_last else "best", clip=0.0, tolerance=job.tolerance
+    )
+    hardware = Hardware(device.type, index=device.index)
+    with torch.random.fork_rng(devices=[]):  # layers that drop out draw from the global generator
+        torch.manual_seed(job.seed)
+        train_module(module, _Steps(job), [torch.zeros(1)], schedule, hardware)
+    columns = ["loss", "align", "uniform", "temperature", "log_negatives", "loss_time"]
+    table = pd.DataFrame(torch.stack(module.steps).cpu().numpy().astype(float), columns=columns)
+    table.insert(0, "step", np.arange(1, len(table) + 1))
+    table["held_out_loss"] = table["held_out_bits"] = table["held_out_score"] = np.nan
+    for step, look in module.looks:
+        table.loc[step - 1, ["held_out_loss", "held_out_bits", "held_out_score"]] = look.loss, look.bits, look.score
+    kept = len(table) if keeps_last else _kept_step(module.looks, job.tolerance)
+    LOGGER.debug("%d steps, kept %d", len(table), kept)
+    return History(table, kept)
+
+
+def _recent(looks: Sequence[tuple[int, Look]]) -> float:
+    """Mean score of the last looks."""
+    return float(np.mean([look.score for _, look in looks[-SMOOTHING:]]))
+
+
+def _kept_step(looks: Sequence[tuple[int, Look]], tolerance: float) -> int:
+    """The step whose weights the trainer kept: the last within the tolerance of the best so far."""
+    best, kept = -np.inf, looks[0][0]
+    for index, (step, _) in enumerate(looks):
+        score = _recent(looks[: index + 1])
+        if score > best - tolerance:
+            best, kept = max(best, score), step
+    return kept

@@ -1,0 +1,11 @@
+"""Which rows a model has learnt labels from. Enters: an embedding. Leaves: one number per row that tells it again."""
+
+import numpy as np
+
+
+def fingerprint(embedding: np.ndarray) -> np.ndarray:
+    """Return (n,) float64: equal for equal rows, and hardly ever for others."""
+    values = np.asarray(embedding, dtype=np.float64)
+    weights = np.random.default_rng(20).normal(size=values.shape[1])
+    # summed in a fixed order, so that a row has the same number in any company
+    return np.round(sum(values[:, i] * weights[i] for i in range(values.shape[1])), 6)
