@@ -6,6 +6,7 @@ negatives that are left out, and blocks that bound the memory.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from cebra.models import criterions
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..core.errors import SettingError
 
-BLOCK = 1024
+BLOCK = 4096
 """References whose similarities are held at a time."""
 
 
@@ -101,17 +102,18 @@ def info_nce(
     ----------
     group, negative_group : (n,), (m,) a negative of the reference's own group is none; None = all are
     """
-    parts = [
-        _part(criterion, reference[at], positive[at], negative, None if group is None else group[at], negative_group)
-        if len(reference) <= BLOCK
-        else checkpoint(
-            _part, criterion, reference[at], positive[at], negative, None if group is None else group[at],
-            negative_group, use_reentrant=False,
-        )
-        for at in (slice(start, start + BLOCK) for start in range(0, len(reference), BLOCK))
-    ]  # fmt: skip
-    align, uniform, log_n = (torch.stack(values).sum() / len(reference) for values in zip(*parts, strict=True))
-    return Loss(align + uniform, align, uniform, log_n)
+    at_once = range(0, len(reference), BLOCK)
+    blocks = [slice(start, start + BLOCK) for start in at_once]
+    log_n = torch.full((len(reference),), math.log(len(negative)), device=reference.device)
+    if group is not None and negative_group is not None:
+        own = torch.bincount(negative_group + 1, minlength=int(group.max()) + 2)[group + 1]
+        log_n = (len(negative) - own).clamp_min(1).log()
+    parts = []
+    for at in blocks:
+        inputs = (criterion, reference[at], positive[at], negative, None if group is None else group[at], negative_group)
+        parts.append(_part(*inputs) if len(blocks) == 1 else checkpoint(_part, *inputs, use_reentrant=False))
+    align, uniform = (torch.stack(values).sum() / len(reference) for values in zip(*parts, strict=True))
+    return Loss(align + uniform, align, uniform, log_n.mean())
 
 
 def _part(
@@ -121,14 +123,31 @@ def _part(
     negative: torch.Tensor,
     group: torch.Tensor | None,
     negative_group: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums over some references."""
     near, far = criterion._distance(reference, positive, negative)
-    n = len(reference)
-    log_n = torch.tensor(n * math.log(len(negative)), device=near.device)
-    if group is not None and negative_group is not None:
-        is_own = group[:, None] == negative_group
-        far = far.masked_fill(is_own, -torch.inf)
-        log_n = (~is_own).sum(dim=1).clamp_min(1).to(near.dtype).log().sum()
-    _, align, uniform = criterions.infonce(near, far)
-    return align * n, uniform * n, log_n
+    # cebra's ``infonce`` is the same sum, in TorchScript and in several times the memory
+    is_own = None if group is None or negative_group is None else group[:, None] == negative_group
+    return -near.sum(), _LogSumExp.apply(far, is_own).sum()
+
+
+class _LogSumExp(torch.autograd.Function):
+    """Log of the summed exponentials of each row, worked out in the memory of its input, which nobody needs again."""
+
+    @staticmethod
+    def forward(ctx: Any, far: torch.Tensor, is_own: torch.Tensor | None) -> torch.Tensor:  # type: ignore[override]
+        """Rows of ``far`` (n, m) without the cells where ``is_own``."""
+        weights = far.detach()
+        if is_own is not None:
+            weights.masked_fill_(is_own, -torch.inf)
+        largest = weights.amax(dim=1, keepdim=True)
+        weights.sub_(largest).exp_()
+        total = weights.sum(dim=1)
+        ctx.save_for_backward(weights, total)
+        return total.log() + largest[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        """Softmax of each row."""
+        weights, total = ctx.saved_tensors
+        return weights * (slope / total)[:, None], None

@@ -155,7 +155,7 @@ def encode_runs(
     windows = x[(starts[:, None] + span).clamp(low, high)]
     if distort is not None:
         windows = distort(windows)
-    out = encoder(windows.transpose(1, 2))
+    out = encoder(windows.transpose(1, 2).contiguous())  # both passes of a convolution are slower on a view
     return out.reshape(len(starts), -1, length).transpose(1, 2).reshape(len(starts) * length, -1)
 
 
