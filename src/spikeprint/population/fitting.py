@@ -22,6 +22,8 @@ from .sampling import Sampler
 LOGGER = logging.getLogger(__name__)
 
 BITS = float(np.log2(np.e))
+TOGETHER = 10
+"""Steps that the trainer takes at a time: its own work on one is a quarter of a small step."""
 SMOOTHING = 3
 """Looks whose mean decides."""
 
@@ -129,12 +131,14 @@ class _Steps:
 
             self.bar = tqdm(total=job.n_steps, unit="step")
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for _ in range(min(self.job.check_every, self.job.n_steps - self.n_done)):
-            self.n_done += 1
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        left = min(self.job.check_every, self.job.n_steps - self.n_done)
+        while left:
+            n = min(left, TOGETHER)
+            left, self.n_done = left - n, self.n_done + n
             if self.bar is not None:
-                self.bar.update()
-            yield self.job.sampler.draw(self.rng)
+                self.bar.update(n)
+            yield [self.job.sampler.draw(self.rng) for _ in range(n)]
 
 
 class _Module(pl.LightningModule):
@@ -142,6 +146,7 @@ class _Module(pl.LightningModule):
 
     def __init__(self, network: Network, xs: Sequence[torch.Tensor], job: Job) -> None:
         super().__init__()
+        self.automatic_optimization = False  # ``training_step`` takes several steps
         self.network, self.xs, self.job = network, list(xs), job
         self.epoch_parts: dict[str, list[dict[str, torch.Tensor]]] = {"train": [], "val": []}
         self.steps: list[torch.Tensor] = []
@@ -151,23 +156,28 @@ class _Module(pl.LightningModule):
         """Move the recordings to where the network is."""
         self.xs = [x.to(self.device) for x in self.xs]
 
-    def training_step(self, batch: dict[str, Any], _: int) -> torch.Tensor:
-        """Loss of one batch; its parts stay on the device until the end of the epoch."""
-        loss, in_time = batch_loss(self.network, self.xs, batch, self.job.hybrid, self.job.distort)
-        total, zero = loss.total, torch.zeros((), device=self.device)
-        if in_time is not None and self.job.hybrid is not None:
-            total = total + self.job.hybrid.weight * in_time.total
-        temperature = torch.as_tensor(_temperature(self.network.criterion), device=self.device)
-        behaviour = zero if in_time is None else in_time.total
-        parts = (total, loss.align, loss.uniform, temperature, loss.log_negatives, behaviour)
-        self.steps.append(torch.stack([part.detach().float() for part in parts]))
+    def training_step(self, batches: list[dict[str, Any]], _: int) -> None:
+        """Take a few steps; the parts of their losses stay on the device until the end."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        for batch in batches:
+            optimizer.zero_grad()
+            total = self._loss(batch)
+            total.backward()
+            optimizer.step()
+            if self.job.on_step is not None:
+                self.job.on_step(len(self.steps))
         self.epoch_parts["train"].append({"total": total.detach()})
-        return total
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Tell who listens."""
-        if self.job.on_step is not None:
-            self.job.on_step(len(self.steps))
+    def _loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        loss, in_time = batch_loss(self.network, self.xs, batch, self.job.hybrid, self.job.distort)
+        total, late = loss.total, torch.zeros((), device=self.device)
+        if in_time is not None and self.job.hybrid is not None:
+            late = in_time.total
+            total = total + self.job.hybrid.weight * late
+        temperature = torch.as_tensor(_temperature(self.network.criterion), device=self.device)
+        parts = (total, loss.align, loss.uniform, temperature, loss.log_negatives, late)
+        self.steps.append(torch.stack([part.detach() for part in parts]))
+        return total
 
     def validation_step(self, _: Any, __: int) -> None:
         """Look at the held-out rows."""
