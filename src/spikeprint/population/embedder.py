@@ -277,6 +277,7 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         self.num_sessions_ = len(n_units) if is_multi else None
         self.n_features_in_: Any = n_units if is_multi else n_units[0]
         self._n_calls = 0
+        self.n_features_ = self.n_features_in_  # the name that cebra's plots look for
         self.seen_ = np.zeros(0)
 
     def _study(self, populations: list[Population], is_multi: bool, y: tuple, cuts: list[int]) -> _Study:
