@@ -14,6 +14,8 @@ from .data import Population
 PARTS = ("train", "val", "test")
 BLOCKS_PER_PART = 5
 """A blocked split deals this many contiguous blocks to the smallest part."""
+DEALS = 200
+"""Deals of the blocks that are tried until training and test have every class."""
 
 
 def split_population(
@@ -31,12 +33,12 @@ def split_population(
     kind : ``blocked``, ``time`` or ``stratified``
     fractions : share of the segments of each part
     gap : seconds dropped on each side of a border (not ``stratified``)
-    label : column of ``segments`` whose classes must occur in every part; ignored where there is none
+    label : column of ``segments`` whose classes must occur in training and test; ignored where there is none
 
     Raises
     ------
     SettingError, PopulationError
-        An unknown kind, fractions that are none, or a class that a part lacks.
+        An unknown kind, fractions that are none, or a class that training or test lacks.
     """
     part = assign_parts(population, kind, fractions, gap, seed, label)
     return {name: population.select(part == index) for index, name in enumerate(PARTS) if (part == index).any()}
@@ -68,8 +70,12 @@ def _time(segments: Any, shares: np.ndarray, gap: float, rng: np.random.Generato
 def _blocked(segments: Any, shares: np.ndarray, gap: float, rng: np.random.Generator, classes: Any) -> np.ndarray:
     n_blocks = int(min(len(segments), np.ceil(BLOCKS_PER_PART / shares[shares > 0].min())))
     block = np.arange(len(segments)) * n_blocks // len(segments)
-    of_block = np.searchsorted(np.cumsum(shares) * n_blocks, rng.permutation(n_blocks) + 0.5).clip(max=2)
-    return _open_gaps(segments, of_block[block], gap)
+    for _ in range(DEALS):
+        of_block = np.searchsorted(np.cumsum(shares) * n_blocks, rng.permutation(n_blocks) + 0.5).clip(max=2)
+        part = _open_gaps(segments, of_block[block], gap)
+        if classes is None or not _missing(part, shares, classes):
+            break
+    return part  # if no deal gave every part every class, the caller says which is missing
 
 
 def _stratified(segments: Any, shares: np.ndarray, gap: float, rng: np.random.Generator, classes: Any) -> np.ndarray:
@@ -99,14 +105,22 @@ def _open_gaps(segments: Any, part: np.ndarray, gap: float) -> np.ndarray:
     return part
 
 
+def _missing(part: np.ndarray, shares: np.ndarray, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """Classes that the training or the test part lacks; validation only watches, it may."""
+    lacking = {
+        name: np.setdiff1d(classes, classes[part == index])
+        for index, name in enumerate(PARTS)
+        if name != "val" and shares[index] > 0
+    }
+    return {name: found for name, found in lacking.items() if len(found)}
+
+
 def _check_classes(part: np.ndarray, shares: np.ndarray, classes: np.ndarray) -> None:
-    for index, name in enumerate(PARTS):
-        missing = np.setdiff1d(classes, classes[part == index])
-        if shares[index] > 0 and len(missing):
-            raise PopulationError(
-                f"split: part '{name}' has no presentation of class {', '.join(map(str, missing[:5]))} "
-                f"({len(missing)} of {len(np.unique(classes))} classes); take larger shares, another seed or fewer classes"
-            )
+    for name, missing in _missing(part, shares, classes).items():
+        raise PopulationError(
+            f"split: part '{name}' has no presentation of class {', '.join(map(str, missing[:5]))} "
+            f"({len(missing)} of {len(np.unique(classes))} classes); take larger shares, another seed or fewer classes"
+        )
 
 
 def draw_shots(
