@@ -32,7 +32,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from spikeprint.population import PopulationEmbedder
 from spikeprint.population.binning import bin_presentations, bin_session
-from spikeprint.synth.torus import make_torus, make_track
+from spikeprint.synth.populations import make_torus, make_track
 
 ROOT = Path(__file__).resolve().parents[1]
 RAT = ROOT.parent / "shared" / "recordings" / "hippocampus_linear_track"

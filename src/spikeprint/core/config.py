@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from .errors import ConfigError, suggest
 from .fields import Count, Fraction, Section, Whole
 from .model_params import ModelParams
+from .population_params import PopulationParams
 from .types import TECHNOLOGIES
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
@@ -158,6 +159,7 @@ class Params(Section):
     ablations: dict[Name, dict[str, Any]] = Field(min_length=1, description="what is trained: name -> overrides")
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
+    population: PopulationParams
 
     @model_validator(mode="after")
     def _registered_row_exists(self) -> "Params":

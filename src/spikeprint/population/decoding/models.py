@@ -30,7 +30,7 @@ def _network(name: str) -> Callable[[], Any]:
 MODELS: dict[str, Callable[[], Any]] = {
     "poisson_nb": _classical("PoissonBayes"),
     "knn": _classical("make_knn"),
-    "lda": _classical("make_lda"),
+    "lda": _classical("ShrunkLDA"),
     "logreg": _classical("Logistic"),
     "l1": _classical("Logistic", l1=True),
     "knn_embed": _classical("EmbeddingNeighbours"),

@@ -91,7 +91,7 @@ class AttentionMLP(nn.Module):
 class GraphAttention(nn.Module):
     """Units attend to units that respond alike, bin by bin; a read-out by unit, then an LSTM over bins.
 
-    The graph is fixed for a session. Attention as in GATv2: LeakyReLU of summed projections, masked by the graph.
+    The graph is fixed for a session. Scores are LeakyReLU of summed projections of both units (Velickovic et al. 2018).
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -99,9 +99,8 @@ class GraphAttention(nn.Module):
         self.heads = GRAPH_HEADS
         self.register_buffer("adjacency", shape.adjacency)
         self.lift = nn.Linear(1, GRAPH_FEATURES)
-        self.left = nn.Linear(GRAPH_FEATURES, GRAPH_FEATURES)
-        self.right = nn.Linear(GRAPH_FEATURES, GRAPH_FEATURES)
-        self.score = nn.Parameter(torch.randn(GRAPH_HEADS, GRAPH_FEATURES // GRAPH_HEADS) * 0.1)
+        self.value = nn.Linear(GRAPH_FEATURES, GRAPH_FEATURES)
+        self.left, self.right = nn.Linear(GRAPH_FEATURES, GRAPH_HEADS), nn.Linear(GRAPH_FEATURES, GRAPH_HEADS)
         self.drop = nn.Dropout(DROPOUT)
         self.out = nn.Linear(shape.n_units * GRAPH_FEATURES, WIDTH)  # unit by unit, so that each keeps its identity
         self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True)
@@ -111,13 +110,11 @@ class GraphAttention(nn.Module):
         """Return (n, n_classes)."""
         n, n_bins, n_units = trials.shape
         nodes = self.lift(trials.reshape(n * n_bins, n_units, 1))
-        left, right = (
-            project(nodes).reshape(n * n_bins, n_units, self.heads, -1) for project in (self.left, self.right)
-        )
-        pairs = nn.functional.leaky_relu(left[:, :, None] + right[:, None], 0.2)
-        scores = (pairs * self.score).sum(dim=-1).masked_fill(~self.adjacency[None, :, :, None], -torch.inf)
-        weights = self.drop(scores.softmax(dim=2))
-        mixed = nn.functional.elu(torch.einsum("bijh,bjhf->bihf", weights, right))
+        left, right = (project(nodes).transpose(1, 2) for project in (self.left, self.right))
+        scores = nn.functional.leaky_relu(left[..., None] + right[..., None, :], 0.2)
+        weights = self.drop(scores.masked_fill(~self.adjacency, -torch.inf).softmax(dim=-1))
+        values = self.value(nodes).reshape(n * n_bins, n_units, self.heads, -1).transpose(1, 2)
+        mixed = nn.functional.elu((weights @ values).transpose(1, 2))
         return self.head(self.lstm(self.out(mixed.reshape(n, n_bins, -1)))[0][:, -1])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
-from ..core.sessions import SpikeSession
+from ..core.sessions import Series, SpikeSession
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,23 @@ def make_images(
     invalid = pd.DataFrame({"start": [onsets[3]], "stop": [onsets[3] + 0.1], "tags": [["stimulus"]]})
     offsets = np.concatenate([[0], np.cumsum([len(train) for train in trains])])
     return SpikeSession(session_id, np.concatenate(trains), offsets, units, 0.0, t_stop, shown, invalid)
+
+
+def make_track_session(n_units: int = 40, duration_s: float = 300.0, seed: int = 0, session_id: str = "track") -> SpikeSession:
+    """Simulate ``make_track`` as spike trains with the series ``position`` (0 to 1) and ``direction`` (-1 or 1)."""
+    width = 0.05
+    n_rows = int(duration_s / width)
+    data = make_track(n_rows, n_units, seed, width)
+    rng = np.random.default_rng(seed + 1)
+    trains = []
+    for unit in range(n_units):
+        bins = np.repeat(np.arange(n_rows), data.counts[:, unit])
+        trains.append(np.sort((bins + rng.random(len(bins))) * width))
+    offsets = np.concatenate([[0], np.cumsum([len(train) for train in trains])])
+    units = pd.DataFrame({"unit_id": [f"u{i:03d}" for i in range(n_units)]})
+    times = (np.arange(n_rows) + 0.5) * width
+    series = {
+        "position": Series(times, data.latent[:, 0].copy()),
+        "direction": Series(times, data.latent[:, 1].astype(np.int64)),
+    }
+    return SpikeSession(session_id, np.concatenate(trains), offsets, units, 0.0, n_rows * width, series=series)
