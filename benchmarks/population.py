@@ -94,7 +94,13 @@ def speed(size: Size) -> list[dict[str, Any]]:
     for batch in (512, 1024):
         for name, (X, y, target) in modes.items():
             conditional = "time" if name == "time" else "time_delta"
-            shared = {"batch_size": batch, "temperature": 0.3, "learning_rate": 1e-3, "time_offsets": 10, "device": "cpu"}
+            shared = {
+                "batch_size": batch,
+                "temperature": 0.3,
+                "learning_rate": 1e-3,
+                "time_offsets": 10,
+                "device": "cpu",
+            }
             theirs_X = [x.astype(np.float32) for x in X] if isinstance(X, list) else X.astype(np.float32)
 
             def theirs(n: int, X: Any = theirs_X, y: Any = y, kw: Any = shared, c: str = conditional) -> None:
@@ -209,7 +215,13 @@ def quality(size: Size) -> list[dict[str, Any]]:
     rows = []
     for task in tasks(size):
         for mode in ("time", "time_delta"):
-            shared = {"temperature": 0.3, "learning_rate": 1e-3, "time_offsets": 10, "device": "cpu", "conditional": mode}
+            shared = {
+                "temperature": 0.3,
+                "learning_rate": 1e-3,
+                "time_offsets": 10,
+                "device": "cpu",
+                "conditional": mode,
+            }
             y = () if mode == "time" else (task.label[: task.cut],)
             theirs: dict[int, list[tuple[float, float, float]]] = {n: [] for n in size.reference_steps}
             for seed in range(size.seeds):
@@ -262,7 +274,9 @@ def shuffled(task: Task, size: Size) -> dict[str, Any]:
         MODEL, batch_size=512, max_iterations=size.train_steps // 4, random_state=0, device="cpu", temperature=0.3,
         learning_rate=1e-3, time_offsets=10,
     ).fit(task.counts[: task.cut][order], task.label[: task.cut])  # fmt: skip
-    mixed = Task(task.name, np.concatenate([task.counts[: task.cut][order], task.counts[task.cut :]]), task.label, task.target)
+    mixed = Task(
+        task.name, np.concatenate([task.counts[: task.cut][order], task.counts[task.cut :]]), task.label, task.target
+    )
     return row(f"{task.name}, shuffled: R2", decode(model.transform(mixed.counts), mixed)[0], "", "<= 0.05")
 
 

@@ -76,4 +76,12 @@ def shrink(values: dict) -> None:
     }
     values["evaluate"].update(n_folds=2, control_folds=1)
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}
+    population = values["population"]
+    population["simulate"] = {
+        "toy_track": {"kind": "track", "n_units": 12, "duration_s": 60},
+        "toy_images": {"kind": "images", "n_units": 12, "n_images": 3, "n_repeats": 10},
+    }
+    population["embed"].update(model_architecture="offset5-model", max_iterations=20, batch_size=64)
+    population["modes"] = {"position": population["modes"]["position"]}
+    population["decode"].update(models=["poisson_nb"], shots=[1, 0], repeats=1)
     values["register"].update(floor=0.2, margin_over_control=0.0)

@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "classify": "predict the cell type of every unit at a path",
     "embed": "write the embedding of every unit at a path",
     "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",
+    "population": "embed, decode and score a recorded population: fit, transform, decode, score",
     "export": "write the predictions back into a phy folder, an NWB file or a table",
     "sync": "rebuild the MLflow runs from dvc.lock",
     "register": "make the trained model a version in the registry; staging if it passes the gate",

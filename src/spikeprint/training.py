@@ -156,9 +156,7 @@ def train_module(
     is_last = schedule.checkpoint == "last"
     # Lightning's own stopping knows no tolerance: it would follow a loss that rises slowly
     stops = schedule.tolerance > 0 and not is_last
-    watcher = Watcher(
-        schedule.checkpoint, tolerance=schedule.tolerance, patience=schedule.patience if stops else None
-    )
+    watcher = Watcher(schedule.checkpoint, tolerance=schedule.tolerance, patience=schedule.patience if stops else None)
     callbacks: list[Callback] = [OptimiserModes(), watcher]
     if not is_last and not stops:
         callbacks.append(EarlyStopping("val_total", schedule.min_delta, schedule.patience, check_finite=False))

@@ -68,7 +68,9 @@ class SpikeSession:
         if not np.isfinite(self.spike_times_s).all() or (steps < 0).any():
             raise PopulationError(f"{here}: spike times must be finite and ascending within each unit")
         if not self.t_stop > self.t_start:
-            raise PopulationError(f"{here}: recorded from {self.t_start} to {self.t_stop} s; a stretch of time is needed")
+            raise PopulationError(
+                f"{here}: recorded from {self.t_start} to {self.t_stop} s; a stretch of time is needed"
+            )
 
     def train(self, unit: int) -> np.ndarray:
         """Return the spike times of one unit, seconds."""

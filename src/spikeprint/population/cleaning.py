@@ -132,7 +132,9 @@ def select_by_quality(units: pd.DataFrame, thresholds: Mapping[str, float | None
         limit = thresholds.get(name)
         if limit is not None and name in units:
             values = units[name].to_numpy(dtype=float)
-            tests[f"{name} {side.replace('_', ' ')} {limit:g}"] = values <= limit if side == "at_most" else values >= limit
+            tests[f"{name} {side.replace('_', ' ')} {limit:g}"] = (
+                values <= limit if side == "at_most" else values >= limit
+            )
     if "quality" in units and tests:
         tests["quality is good"] = (units["quality"] == "good").to_numpy()
     for rule, passed in tests.items():

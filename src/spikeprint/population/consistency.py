@@ -56,14 +56,18 @@ def consistency_score(
         if labels is not None or dataset_ids is not None:
             raise PopulationError("consistency between runs takes no labels or dataset_ids")
         if len({len(part) for part in parts}) > 1:
-            raise PopulationError(f"consistency between runs: lengths {[len(part) for part in parts]}; they must be equal")
+            raise PopulationError(
+                f"consistency between runs: lengths {[len(part) for part in parts]}; they must be equal"
+            )
         return _score_pairs(parts, [np.ones(len(part), dtype=bool) for part in parts], np.arange(len(parts)), cv)
     if labels is None or len(labels) != len(parts):
         found = "none" if labels is None else len(labels)
         raise PopulationError(f"consistency between datasets: {len(parts)} embeddings, {found} labels; one for each")
     ids = np.arange(len(parts)) if dataset_ids is None else np.asarray(dataset_ids)
     if len(ids) != len(parts) or len(np.unique(ids)) < 2:
-        raise PopulationError(f"consistency between datasets: ids {ids.tolist()}; one for each embedding, at least two kinds")
+        raise PopulationError(
+            f"consistency between datasets: ids {ids.tolist()}; one for each embedding, at least two kinds"
+        )
     means, filled = _bin_means(parts, [np.asarray(label) for label in labels], num_discretization_bins)
     return _score_pairs(means, filled, ids, cv)
 
@@ -84,7 +88,9 @@ def _score_pairs(
                 continue
             rows = usable[i] & usable[j]
             if rows.sum() < FEWEST_BINS:
-                raise PopulationError(f"consistency: {ids[i]} and {ids[j]} share {rows.sum()} bins; {FEWEST_BINS} are needed")
+                raise PopulationError(
+                    f"consistency: {ids[i]} and {ids[j]} share {rows.sum()} bins; {FEWEST_BINS} are needed"
+                )
             found.setdefault((ids[i], ids[j]), []).append(_r2(a[rows], b[rows], cv))
     return np.array([np.mean(values) for values in found.values()]), np.array(list(found)), np.unique(ids)
 
@@ -120,7 +126,9 @@ def _bin_means(
         filled.append(counts > 0)
     shared = np.logical_and.reduce(filled).mean()
     if shared < 1:
-        LOGGER.info("consistency: %.0f %% of the bins are filled in every dataset; the others are left out", 100 * shared)
+        LOGGER.info(
+            "consistency: %.0f %% of the bins are filled in every dataset; the others are left out", 100 * shared
+        )
     return means, filled
 
 

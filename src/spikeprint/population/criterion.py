@@ -110,7 +110,14 @@ def info_nce(
         log_n = (len(negative) - own).clamp_min(1).log()
     parts = []
     for at in blocks:
-        inputs = (criterion, reference[at], positive[at], negative, None if group is None else group[at], negative_group)
+        inputs = (
+            criterion,
+            reference[at],
+            positive[at],
+            negative,
+            None if group is None else group[at],
+            negative_group,
+        )
         parts.append(_part(*inputs) if len(blocks) == 1 else checkpoint(_part, *inputs, use_reentrant=False))
     align, uniform = (torch.stack(values).sum() / len(reference) for values in zip(*parts, strict=True))
     return Loss(align + uniform, align, uniform, log_n.mean())

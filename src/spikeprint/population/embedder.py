@@ -268,7 +268,9 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         is_free = any(word in self.model_architecture for word in NORMALISED_NAMES)
         if is_free == (self.distance == "cosine"):
             what = "does not normalise its output" if is_free else "normalises its output"
-            warnings.warn(f"'{self.model_architecture}' {what}, distance is '{self.distance}'", RuntimeWarning, stacklevel=3)
+            warnings.warn(
+                f"'{self.model_architecture}' {what}, distance is '{self.distance}'", RuntimeWarning, stacklevel=3
+            )
 
     def begin(self, network: Network, n_units: list[int], is_multi: bool) -> None:
         """Take a network as the model, before it is trained or when it is read."""
@@ -297,7 +299,9 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         given = self.label_periods or {}
         return dict(given.items() if hasattr(given, "items") else given)
 
-    def _train(self, study: _Study, n_steps: int, seed: int, listen: Callable[[int], None] | None) -> "PopulationEmbedder":
+    def _train(
+        self, study: _Study, n_steps: int, seed: int, listen: Callable[[int], None] | None
+    ) -> "PopulationEmbedder":
         device = find_device(self.device)
         options = hybrid_options(self)
         hybrid = None if options is None else Hybrid(**options)
@@ -308,7 +312,9 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
             sampler=make_sampler(self, study.train, study.rules, list(network.encoders), device),
             n_steps=n_steps,
             check_every=self.check_every,
-            make_optimizer=lambda parameters: kinds(parameters, lr=self.learning_rate, **extra, **FUSED.get(self.optimizer, {})),
+            make_optimizer=lambda parameters: kinds(
+                parameters, lr=self.learning_rate, **extra, **FUSED.get(self.optimizer, {})
+            ),
             seed=seed,
             hybrid=hybrid,
             distort=make_distortion(

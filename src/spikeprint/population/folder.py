@@ -52,6 +52,4 @@ def read_population(folder: Path) -> Population:
 def _check(population: Population) -> None:
     from ..validate.population import check_population  # pandera takes a second to import
 
-    check_population(
-        population.segments, population.units, population.labels, population.valid, population.bin_width
-    )
+    check_population(population.segments, population.units, population.labels, population.valid, population.bin_width)

@@ -54,7 +54,9 @@ class Targets:
     def kind(self) -> str:
         """``none``, ``continuous``, ``discrete`` or ``mixed``."""
         has = (self.values is not None, self.codes is not None)
-        return {(False, False): "none", (True, False): "continuous", (False, True): "discrete", (True, True): "mixed"}[has]
+        return {(False, False): "none", (True, False): "continuous", (False, True): "discrete", (True, True): "mixed"}[
+            has
+        ]
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ class LabelSpec:
                 raise PopulationError(f"labels of session {number} differ from those of session 0 in kind or width")
         matrices = [_matrix(labels, len(rows))[rows] for labels, rows in zip(sessions, valid, strict=True)]
         stacked = np.concatenate(matrices)
-        linear = np.concatenate([np.full(2 * w if p else w, p is None) for k, w, p in described if k == "continuous"] or [[]])
+        linear = np.concatenate(
+            [np.full(2 * w if p else w, p is None) for k, w, p in described if k == "continuous"] or [[]]
+        )
         spread = stacked.std(axis=0) if scale == "std" else np.ones(stacked.shape[1])
         divisors = np.where((spread > 0) & linear.astype(bool), spread, 1.0)
         classes = [_discrete(labels, len(rows))[rows] for labels, rows in zip(sessions, valid, strict=True)]
@@ -114,7 +118,9 @@ class LabelSpec:
         codes = np.searchsorted(self.classes, found).clip(max=len(self.classes) - 1)
         strange = (self.classes[codes] != found) & valid
         if strange.any():
-            raise PopulationError(f"class {found[strange][0]!r} was not met in fitting; classes: {self.classes.tolist()}")
+            raise PopulationError(
+                f"class {found[strange][0]!r} was not met in fitting; classes: {self.classes.tolist()}"
+            )
         return Targets(values, codes)
 
 
@@ -136,9 +142,15 @@ def read_labels(
     """
     sessions: list[list[Label]] = [[] for _ in populations]
     for position, given in enumerate(y):
-        if is_multi and not isinstance(given, str) and (not isinstance(given, (list, tuple)) or len(given) != len(sessions)):
+        if (
+            is_multi
+            and not isinstance(given, str)
+            and (not isinstance(given, (list, tuple)) or len(given) != len(sessions))
+        ):
             found = len(given) if isinstance(given, (list, tuple)) else type(given).__name__
-            raise PopulationError(f"label {position}: found {found}; a list with one for each of {len(sessions)} sessions")
+            raise PopulationError(
+                f"label {position}: found {found}; a list with one for each of {len(sessions)} sessions"
+            )
         parts = [given] * len(sessions) if isinstance(given, str) or not is_multi else given
         for labels, population, part in zip(sessions, populations, parts, strict=True):
             labels.append(_read_label(part, population, position, (periods or {}).get(position)))
@@ -158,7 +170,9 @@ def _read_label(given: Any, population: Population, position: int, period: float
         given = population.labels[given]
     values = np.asarray(given)
     if values.ndim not in (1, 2) or len(values) != population.n_rows:
-        raise PopulationError(f"{where}: {values.shape}, but X has {population.n_rows} rows; one value for each is needed")
+        raise PopulationError(
+            f"{where}: {values.shape}, but X has {population.n_rows} rows; one value for each is needed"
+        )
     if values.dtype.kind != "f":
         if values.ndim == 2 and values.shape[1] != 1:
             raise PopulationError(f"{where}: a discrete label of {values.shape}; one column is needed")
@@ -167,7 +181,9 @@ def _read_label(given: Any, population: Population, position: int, period: float
     matrix = values.reshape(len(values), -1).astype(np.float64)
     missing = ~np.isfinite(matrix).all(axis=1) & population.valid
     if missing.any():
-        raise PopulationError(f"{where}: row {int(np.argmax(missing))} is missing or infinite ({int(missing.sum())} are)")
+        raise PopulationError(
+            f"{where}: row {int(np.argmax(missing))} is missing or infinite ({int(missing.sum())} are)"
+        )
     return Label("continuous", matrix, period)
 
 

@@ -50,7 +50,9 @@ def read_sessions(X: Any, segments: Any = None) -> tuple[list[Population], bool]
     given = list(X) if is_multi else [X]
     borders = segments if is_multi and segments is not None else [segments] * len(given)
     if not given or len(borders) != len(given):
-        raise PopulationError(f"X has {len(given)} sessions, segments {len(borders)}; one for each, at least one session")
+        raise PopulationError(
+            f"X has {len(given)} sessions, segments {len(borders)}; one for each, at least one session"
+        )
     return [_read_session(x, border, i) for i, (x, border) in enumerate(zip(given, borders, strict=True))], is_multi
 
 
@@ -127,7 +129,9 @@ def choose_mode(settings: Settings, kind: str, n_sessions: int) -> str:
         raise SettingError("hybrid = True needs a label beside time; without one use conditional = 'time'")
     if kind == "none":
         if conditional in ("time_delta", "delta"):
-            raise SettingError(f"conditional = '{conditional}' needs a continuous label; without one it can only be 'time'")
+            raise SettingError(
+                f"conditional = '{conditional}' needs a continuous label; without one it can only be 'time'"
+            )
         if n_sessions > 1 and not (settings.shared_trunk or settings.within_session):
             raise PopulationError(
                 "several sessions without labels: time alone aligns nothing between them; pass a label for each, or set "
@@ -135,7 +139,9 @@ def choose_mode(settings: Settings, kind: str, n_sessions: int) -> str:
             )
         return "time"
     if conditional == "time" and n_sessions > 1:
-        raise SettingError("conditional = 'time' would not use the labels of several sessions; leave labels or take None")
+        raise SettingError(
+            "conditional = 'time' would not use the labels of several sessions; leave labels or take None"
+        )
     if kind == "discrete":
         return "discrete"
     if kind == "mixed":
@@ -219,7 +225,9 @@ def make_sampler(
     wanted = settings.sampling
     if wanted != "auto":
         if wanted != "iid" and not is_dense(encoders[0]):
-            raise SettingError(f"sampling = '{wanted}' needs a convolutional model; '{settings.model_architecture}' is none")
+            raise SettingError(
+                f"sampling = '{wanted}' needs a convolutional model; '{settings.model_architecture}' is none"
+            )
         if wanted == "block" and rules.by_class:
             raise SettingError("sampling = 'block' cannot draw classes first; take iid or full")
         return Sampler(pools, rules, batch, settings.num_negatives, wanted)  # type: ignore[arg-type]

@@ -60,9 +60,7 @@ class CVDecoder(BaseEstimator):
     embedder : the fitted model behind the embedding; rows whose labels it has seen are not scored
     """
 
-    def __init__(
-        self, kind: str = "knn", n_splits: int = 5, period: float | None = None, embedder: Any = None
-    ) -> None:
+    def __init__(self, kind: str = "knn", n_splits: int = 5, period: float | None = None, embedder: Any = None) -> None:
         self.kind, self.n_splits, self.period, self.embedder = kind, n_splits, period, embedder
 
     def fit(self, X: Any, y: Any) -> "CVDecoder":

@@ -16,6 +16,8 @@ import torch
 from .pools import MODES, RUN, Pool, Rules
 
 Layout = Literal["iid", "block", "full"]
+
+
 @dataclass(frozen=True)
 class Sampler:
     """Draws batches from the pools of one or more sessions.
@@ -99,7 +101,9 @@ class Sampler:
         n = sum(len(draw.rows) for draw in draws)
         if mode.ask is None or mode.find is None:
             return [draw.later for draw in draws], np.arange(n)  # type: ignore[misc]
-        asked = [mode.ask(pool, draw.rows, self.steps, self.rules, rng) for pool, draw in zip(self.pools, draws, strict=True)]
+        asked = [
+            mode.ask(pool, draw.rows, self.steps, self.rules, rng) for pool, draw in zip(self.pools, draws, strict=True)
+        ]
         values, codes = (
             None if parts[0] is None else np.concatenate(parts)  # type: ignore[arg-type]
             for parts in zip(*asked, strict=True)

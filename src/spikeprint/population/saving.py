@@ -35,12 +35,20 @@ def save_embedder(model: Any, path: Path) -> Path:
         spec: LabelSpec = model.label_spec_
         card["fitted"] = {
             **{name: getattr(model, name) for name in PLAIN},
-            "labels": {"kinds": spec.kinds, "widths": spec.widths, "periods": spec.periods, "classes": spec.classes.tolist()},
+            "labels": {
+                "kinds": spec.kinds,
+                "widths": spec.widths,
+                "periods": spec.periods,
+                "classes": spec.classes.tolist(),
+            },
             "transforms": [transform.kind for transform in model.input_transforms_],
         }
         tensors = {f"weights.{name}": value.detach().cpu().clone() for name, value in model.model_.state_dict().items()}
         tensors |= {f"history.{name}": torch.from_numpy(v.to_numpy(float).copy()) for name, v in model.history_.items()}
-        tensors |= {"seen": torch.from_numpy(model.seen_), "scale": torch.from_numpy(np.asarray(spec.scale, dtype=float))}
+        tensors |= {
+            "seen": torch.from_numpy(model.seen_),
+            "scale": torch.from_numpy(np.asarray(spec.scale, dtype=float)),
+        }
         for number, transform in enumerate(model.input_transforms_):
             for key in ("mean", "scale"):
                 values = getattr(transform, key)

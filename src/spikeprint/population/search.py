@@ -56,7 +56,15 @@ class GridSearch:
         rows = []
         for number, (task, model) in enumerate(zip(tasks, self.models_, strict=True)):
             shown = {name: task.settings[name] for name in varied}
-            rows.append({"model": number, "dataset": task.dataset, **shown, "seed": task.settings["random_state"], **model.diagnosis_})
+            rows.append(
+                {
+                    "model": number,
+                    "dataset": task.dataset,
+                    **shown,
+                    "seed": task.settings["random_state"],
+                    **model.diagnosis_,
+                }
+            )
         self.results_ = pd.DataFrame(rows)
         self._varied = varied
         if models_dir is not None:
@@ -89,7 +97,9 @@ class GridSearch:
         if dataset_name is not None:
             table = table[table["dataset"] == dataset_name]
         if table.empty:
-            raise SettingError(f"grid: no dataset '{dataset_name}'; there are: {', '.join(self.results_['dataset'].unique())}")
+            raise SettingError(
+                f"grid: no dataset '{dataset_name}'; there are: {', '.join(self.results_['dataset'].unique())}"
+            )
         means = table.groupby(["dataset", *self._varied], sort=False)[scoring].transform("mean")
         return self.models_[int(table.loc[means.idxmax(), "model"])]
 

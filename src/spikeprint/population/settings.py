@@ -103,7 +103,10 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda v: math.isfinite(v) and v > 0, "a number above 0"),
     "max_iterations": (lambda v: v >= 1, "1 or more"),
     "max_adapt_iterations": (lambda v: v >= 1, "1 or more"),
-    "batch_size": (lambda v: v is None or v == "auto" or (not isinstance(v, str) and v >= 1), "1 or more, auto or None"),
+    "batch_size": (
+        lambda v: v is None or v == "auto" or (not isinstance(v, str) and v >= 1),
+        "1 or more, auto or None",
+    ),
     "learning_rate": (lambda v: v > 0, "above 0"),
     "output_dimension": (lambda v: v >= 1, "1 or more"),
     "num_hidden_units": (lambda v: v >= 1, "1 or more"),
@@ -129,7 +132,9 @@ def check_settings(settings: Settings) -> None:
         if not holds(value):
             raise SettingError(f"{name} = {value}: {needed} is needed")
     if settings.distance == "cosine" and settings.output_dimension < 2:
-        raise SettingError("output_dimension = 1 with the cosine distance gives only the values -1 and 1; take 2 or more")
+        raise SettingError(
+            "output_dimension = 1 with the cosine distance gives only the values -1 and 1; take 2 or more"
+        )
     if settings.conditional in ("delta", "delta_normal") and not (settings.delta or 0) > 0:
         raise SettingError("conditional = 'delta' needs delta, the standard deviation of the label's step, above 0")
     if min(time_offsets(settings)) < 1:

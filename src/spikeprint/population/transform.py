@@ -40,7 +40,9 @@ def embed_segments(
         for rows in np.unique(pieces[:, 1]):
             same = pieces[pieces[:, 1] == rows]
             for first in range(0, len(same), max(1, at_once * length // max(int(rows), 1))):
-                some = torch.from_numpy(same[first : first + max(1, at_once * length // max(int(rows), 1))]).to(x.device)
+                some = torch.from_numpy(same[first : first + max(1, at_once * length // max(int(rows), 1))]).to(
+                    x.device
+                )
                 part = encode_runs(encoder, x, some[:, 0], int(rows), bounds=(some[:, 2], some[:, 3])).cpu()
                 if out is None:
                     out = torch.full((len(x), part.shape[1]), torch.nan)

@@ -35,7 +35,9 @@ def plot_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
         for colour, (name, table) in zip(PALETTE, tables.items(), strict=False):
             held = table.dropna(subset=["held_out_loss"])
             losses.plot(table["step"], table["loss"], color=colour, linewidth=0.8, alpha=0.6)
-            losses.plot(held["step"], held["held_out_loss"], "o--", color=colour, markersize=3, label=f"{name}, held out")
+            losses.plot(
+                held["step"], held["held_out_loss"], "o--", color=colour, markersize=3, label=f"{name}, held out"
+            )
             temperatures.plot(table["step"], table["temperature"], color=colour, label=name)
         losses.set(title="Loss", xlabel="step", ylabel="InfoNCE, nats")
         temperatures.set(title="Temperature", xlabel="step")
@@ -91,8 +93,16 @@ def plot_confusions(answers: Mapping[str, pd.DataFrame], models: Mapping[str, st
 
 def render_page(contrast: Mapping[str, Any], kshot: Mapping[str, pd.DataFrame], figures: list[str]) -> str:
     """Return the page: a table of modes, a table of decoding, the figures."""
-    lines = ["# Populations", "", "Contrastive embeddings; build on the cebra package. Bits above a collapsed embedding.", ""]
-    lines += ["| mode | session | held-out bits | gap to training | shuffled rows, held out | consistency |", "|---|---|---|---|---|---|"]
+    lines = [
+        "# Populations",
+        "",
+        "Contrastive embeddings; build on the cebra package. Bits above a collapsed embedding.",
+        "",
+    ]
+    lines += [
+        "| mode | session | held-out bits | gap to training | shuffled rows, held out | consistency |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, found in contrast.items():
         shuffled = next(row for key, row in found["control"].items() if key != "data")
         cells = (found["held_out_bits"], found["gap_bits"], shuffled["held_out_bits"], found["consistency"])
@@ -111,5 +121,5 @@ def render_page(contrast: Mapping[str, Any], kshot: Mapping[str, pd.DataFrame], 
                 cells.append(f"{some['top1'].mean():.2f}{interval}")
             lines.append(f"| {model} | {' | '.join(cells)} |")
         lines += [f"| chance | {' | '.join([f'{table.chance.iloc[0]:.2f}'] * len(shots))} |", ""]
-    lines += [f"![{name}](population_figures/{name}.png)" for name in figures]
+    lines += [f"![{name}](figures/{name}.png)" for name in figures]
     return "\n".join(lines) + "\n"

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         "n_units": population.n_units, "n_rows": population.n_rows, "n_segments": len(population.segments),
         "n_spikes": int(population.counts.sum(dtype="int64")), "steps": [step.as_row() for step in steps],
     }  # fmt: skip
-    write_json(root / "reports" / "metrics" / "populations" / f"{name}.json", told)
+    write_json(root / "reports" / "populations" / "cleaning" / f"{name}.json", told)
     LOGGER.info("  %d units, %d bins, %d segments", population.n_units, population.n_rows, len(population.segments))
 
 

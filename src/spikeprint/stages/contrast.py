@@ -50,7 +50,7 @@ def write_outputs(
         write_arrays(folder / "embeddings.safetensors", {f"run_{i}": value for i, value in enumerate(embeddings)})
     table = model.history_
     kept = table[(table["step"] % EVERY == 0) | table["held_out_loss"].notna()]
-    write_csv(root / "reports" / "plots" / "contrast" / f"{name}.csv", kept)
+    write_csv(root / "reports" / "populations" / "losses" / f"{name}.csv", kept)
     scores, pairs, _ = consistency_score(embeddings, between="runs")
     metrics = {
         "session": population.session_id,
@@ -60,7 +60,7 @@ def write_outputs(
         "consistency_matrix": [[int(a), int(b), float(s)] for (a, b), s in zip(pairs, scores, strict=True)],
         "control": {row.pop("rows"): row for row in control.to_dict("records")},
     }
-    write_json(root / "reports" / "metrics" / "contrast" / f"{name}.json", metrics)
+    write_json(root / "reports" / "populations" / "contrast" / f"{name}.json", metrics)
     LOGGER.info("  %.2f bits held out, consistency %.2f", metrics["held_out_bits"], metrics["consistency"])
 
 

@@ -20,16 +20,18 @@ def main(argv: list[str]) -> None:
     study = make_study(params.population.decode, params.seed)
     with timed(f"decode@{name}: {len(study.models)} models"):
         result = run_kshot([population], study, count_workers())
-    where = f"reports/plots/kshot/{name}.csv"
+    where = f"reports/populations/kshot/{name}.csv"
     write_csv(root / where, check_table(result.table, RESULTS, where))
-    write_csv(root / "reports" / "plots" / "decoded" / f"{name}.csv", result.answers)
+    write_csv(root / "reports" / "populations" / "answers" / f"{name}.csv", result.answers)
     means = summarise(result.table)
     metrics: dict[str, dict[str, float]] = {}
     for row in means.itertuples():
         metrics.setdefault(str(row.model), {})["all" if row.k == 0 else f"k{row.k}"] = float(row.top1)
     chance = float(result.table["chance"].iloc[0])
-    write_json(root / "reports" / "metrics" / "decode" / f"{name}.json", {"chance": chance, "top1": metrics})
-    LOGGER.info("  top-1 with all presentations: %s", {model: round(v.get("all", 0), 2) for model, v in metrics.items()})
+    write_json(root / "reports" / "populations" / "decode" / f"{name}.json", {"chance": chance, "top1": metrics})
+    LOGGER.info(
+        "  top-1 with all presentations: %s", {model: round(v.get("all", 0), 2) for model, v in metrics.items()}
+    )
 
 
 def make_study(decode: DecodeParams, seed: int) -> Study:

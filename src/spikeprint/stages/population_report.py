@@ -1,4 +1,4 @@
-"""Stage ``population_report``: what ``contrast`` and ``decode`` wrote -> figures and ``reports/populations.md``."""
+"""Stage ``population_report``: what ``contrast`` and ``decode`` wrote -> figures and ``reports/populations/summary.md``."""
 
 import matplotlib
 import numpy as np
@@ -19,9 +19,9 @@ def main(argv: list[str]) -> None:
     """Write the page and its figures; rows are those of params.yaml."""
     root = find_root()
     params = Params.load(root / "params.yaml").population
-    reports, figures = root / "reports", {}
-    contrast = {name: read_json(reports / "metrics" / "contrast" / f"{name}.json") for name in params.modes}
-    kshot = {name: read_table(reports / "plots" / "kshot" / f"{name}.csv") for name in params.decoded}
+    reports, figures = root / "reports" / "populations", {}
+    contrast = {name: read_json(reports / "contrast" / f"{name}.json") for name in params.modes}
+    kshot = {name: read_table(reports / "kshot" / f"{name}.csv") for name in params.decoded}
     with timed("population_report"):
         if contrast:
             embeddings, colours = {}, {}
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
                 first = next(iter(labels.values()), np.arange(len(embeddings[name])))
                 colours[name] = first if first.ndim == 1 and first.dtype.kind in "iuf" else np.arange(len(first))
             figures["embeddings"] = plot_embeddings(embeddings, colours)
-            curves = {name: read_table(reports / "plots" / "contrast" / f"{name}.csv") for name in params.modes}
+            curves = {name: read_table(reports / "losses" / f"{name}.csv") for name in params.modes}
             figures["losses"] = plot_curves(curves)
             figures["consistency"] = plot_consistency({n: found["consistency_matrix"] for n, found in contrast.items()})
         if kshot:
@@ -41,12 +41,12 @@ def main(argv: list[str]) -> None:
                 name: str(table[table["k"] == table["k"].min()].groupby("model")["top1"].mean().idxmax())
                 for name, table in kshot.items()
             }
-            answers = {name: read_table(reports / "plots" / "decoded" / f"{name}.csv") for name in params.decoded}
+            answers = {name: read_table(reports / "answers" / f"{name}.csv") for name in params.decoded}
             figures["confusion"] = plot_confusions(answers, best)
-        with atomic_folder(reports / "population_figures") as folder, matplotlib.rc_context(RC):
+        with atomic_folder(reports / "figures") as folder, matplotlib.rc_context(RC):
             for name, figure in figures.items():
                 figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-        write_text(reports / "populations.md", render_page(contrast, kshot, list(figures)))
+        write_text(reports / "summary.md", render_page(contrast, kshot, list(figures)))
 
 
 if __name__ == "__main__":

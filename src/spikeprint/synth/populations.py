@@ -114,7 +114,9 @@ def make_images(
     return SpikeSession(session_id, np.concatenate(trains), offsets, units, 0.0, t_stop, shown, invalid)
 
 
-def make_track_session(n_units: int = 40, duration_s: float = 300.0, seed: int = 0, session_id: str = "track") -> SpikeSession:
+def make_track_session(
+    n_units: int = 40, duration_s: float = 300.0, seed: int = 0, session_id: str = "track"
+) -> SpikeSession:
     """Simulate ``make_track`` as spike trains with the series ``position`` (0 to 1) and ``direction`` (-1 or 1)."""
     width = 0.05
     n_rows = int(duration_s / width)

@@ -50,7 +50,9 @@ RESULTS = pa.DataFrameSchema(
         "n_units": pa.Column(int, pa.Check.ge(1)),
         "n_bins": pa.Column(int, pa.Check.ge(1)),
         "n_classes": pa.Column(int, pa.Check.ge(2)),
-        **{name: pa.Column(float, FRACTION) for name in ("top1", "top1_low", "top1_high", "top5", "balanced", "chance")},
+        **{
+            name: pa.Column(float, FRACTION) for name in ("top1", "top1_low", "top1_high", "top5", "balanced", "chance")
+        },
         "mean_rank": pa.Column(float, pa.Check.ge(1)),
         "n_train": pa.Column(int, pa.Check.ge(1)),
         "n_test": pa.Column(int, pa.Check.ge(1)),

@@ -54,7 +54,9 @@ def write_parts(folder: Path, parts: PopulationParts) -> None:
             if layout[name] > WIDE:
                 np.save(temporary / f"label_{name}.npy", values, allow_pickle=False)
             else:
-                columns |= {name: values} if values.ndim == 1 else {f"{name}.{i}": values[:, i] for i in range(layout[name])}
+                columns |= (
+                    {name: values} if values.ndim == 1 else {f"{name}.{i}": values[:, i] for i in range(layout[name])}
+                )
         write_csv(temporary / "labels.csv", pd.DataFrame(columns))
         kinds = {name: values.dtype.str for name, values in parts.labels.items()}
         write_json(temporary / META, {**parts.meta, "labels": layout, "label_types": kinds})

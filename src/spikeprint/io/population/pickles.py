@@ -83,4 +83,3 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # the C one can
             self.stack[-1] = self.stack[-1].read(self._bytes)
 
     dispatch[pickle.BUILD[0]] = load_build
-

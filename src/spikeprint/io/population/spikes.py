@@ -24,7 +24,10 @@ def write_spikes(folder: Path, session: SpikeSession) -> None:
         write_csv(temporary / "units.csv", session.units)
         if session.presentations is not None:
             write_csv(temporary / "presentations.csv", session.presentations)
-        write_csv(temporary / "invalid.csv", session.invalid.assign(tags=[json.dumps(list(t)) for t in session.invalid["tags"]]))
+        write_csv(
+            temporary / "invalid.csv",
+            session.invalid.assign(tags=[json.dumps(list(t)) for t in session.invalid["tags"]]),
+        )
         for name, series in session.series.items():
             np.savez(temporary / f"series_{name}.npz", times_s=series.times_s, values=series.values)
         periods = {name: series.period for name, series in session.series.items()}

@@ -95,7 +95,9 @@ def plan(population: Population, study: Study) -> list[_Task]:
     """Return the fits of one session."""
     if study.label not in population.segments:
         known = ", ".join(population.segments.columns)
-        raise PopulationError(f"population '{population.session_id}': segments have no '{study.label}'; columns: {known}")
+        raise PopulationError(
+            f"population '{population.session_id}': segments have no '{study.label}'; columns: {known}"
+        )
     if not study.keep_blank:
         population = population.select((population.segments[study.label] != BLANK).to_numpy())
     classes, codes = np.unique(population.segments[study.label].to_numpy(), return_inverse=True)
@@ -119,9 +121,7 @@ def plan(population: Population, study: Study) -> list[_Task]:
                 continue  # all is all
             for model in study.models:
                 task_told = {**told, "k": ALL if k is None else k}
-                tasks.append(
-                    _Task(study, trials, codes, rows, val, test, len(classes), model, repeat, task_told)
-                )
+                tasks.append(_Task(study, trials, codes, rows, val, test, len(classes), model, repeat, task_told))
     return tasks
 
 

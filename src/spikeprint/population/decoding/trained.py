@@ -42,7 +42,9 @@ class NetworkDecoder:
     def __init__(self, name: str, epochs: int = EPOCHS, fixed_epochs: int = FIXED_EPOCHS) -> None:
         self.name, self.epochs, self.fixed_epochs = name, epochs, fixed_epochs
 
-    def fit(self, trials: np.ndarray, codes: np.ndarray, n_classes: int, seed: int, val: Any = None) -> "NetworkDecoder":
+    def fit(
+        self, trials: np.ndarray, codes: np.ndarray, n_classes: int, seed: int, val: Any = None
+    ) -> "NetworkDecoder":
         """Fit trials (n, bins, units) of classes (n,); stop by ``val``, a pair of the same, or after fixed epochs."""
         is_count = np.asarray(trials).dtype.kind in "iu"
         x, y = _tensor(trials), torch.from_numpy(np.asarray(codes, dtype=np.int64))
