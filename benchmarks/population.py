@@ -1,10 +1,10 @@
 """Speed, memory and quality of population embeddings and binning, side by side with the cebra package in one run.
 
-Times are CPU seconds of this process on one thread, so other work on the machine hardly counts; ours and cebra take turns,
-and a ratio is the median of such pairs. Quality: time-contrastive and label-driven models on three tasks (torus, track, the
-rat on the linear track where its recording is there), scored on the last fifth of time. cebra trains as its own defaults
-say, at several numbers of steps, and counts with the best of them. `--quick` is a smoke run: its numbers mean nothing.
-`--json OUT` writes the rows. Exit code 1 when a target is missed.
+Times are CPU seconds of this process on one thread, so other work on the machine hardly counts; ours and cebra take
+turns, and a ratio is the median of such pairs. Quality: time-contrastive and label-driven models on three tasks (torus,
+track, the rat on the linear track where its recording is there), scored on the last fifth of time. cebra trains as its
+own defaults say, at several numbers of steps, and counts with the best of them. `--quick` is a smoke run: its numbers
+mean nothing. `--json OUT` writes the rows. Exit code 1 when a target is missed.
 """
 
 import argparse
@@ -113,7 +113,8 @@ def speed(size: Size) -> list[dict[str, Any]]:
                 (per_step(theirs, size.n_reference_steps), per_step(ours, size.n_steps)) for _ in range(size.repeats)
             ]
             ratio = statistics.median(a / b for a, b in pairs)
-            note = f"cebra {statistics.median(a for a, _ in pairs):.1f} ms, ours {statistics.median(b for _, b in pairs):.1f} ms"
+            a, b = (statistics.median(values) for values in zip(*pairs, strict=True))
+            note = f"cebra {a:.1f} ms, ours {b:.1f} ms"
             rows.append(row(f"step, {name}, batch {batch}", ratio, "x cebra", f">= {target}", note))
     return rows + full_batch(size)
 
@@ -234,7 +235,7 @@ def quality(size: Size) -> list[dict[str, Any]]:
                 model = PopulationEmbedder(
                     MODEL, batch_size=512, max_iterations=size.train_steps, random_state=seed, patience=None, **shared
                 )
-                spent = cpu(lambda m=model, y=y: m.fit(task.counts[: task.cut], *y))
+                spent = cpu(lambda m=model, x=task.counts[: task.cut], y=y: m.fit(x, *y))
                 embedding = model.transform(task.counts)
                 embeddings.append(embedding)
                 ours.append((*decode(embedding, task), spent))

@@ -22,8 +22,8 @@ PACKAGE = SRC / "spikeprint"
 RULES = "see docs/architecture.md"
 
 LAYERS = {
-    "core": 0, "training": 1, "io": 1, "synth": 2, "features": 2, "validate": 2, "evaluate": 2, "cvae": 3, "population": 3,
-    "registry": 4, "report": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
+    "core": 0, "training": 1, "io": 1, "synth": 2, "features": 2, "validate": 2, "evaluate": 2, "cvae": 3,
+    "population": 3, "registry": 4, "report": 4, "stages": 5, "estimator": 5, "commands": 5, "cli": 6, "__main__": 7,
 }  # fmt: skip
 NARROW = {
     "cvae": (

@@ -179,7 +179,8 @@ def train_module(
             num_sanity_val_steps=0,
         )
         module.train()  # a phase before this one has left it in evaluation
-        trainer.fit(torch.compile(module) if hardware.compile else module, train, validation)
+        fitted: Any = torch.compile(module) if hardware.compile else module
+        trainer.fit(fitted, train, validation)
     if not is_last:
         module.network.load_state_dict(watcher.best_weights)
     module.network.to("cpu").eval()

@@ -1,4 +1,4 @@
-"""Parameters of populations, declared once. Enters: the section ``population`` of ``params.yaml``. Leaves: frozen models."""
+"""Parameters of populations, declared once. Enters: a section of ``params.yaml``. Leaves: frozen models."""
 
 from typing import Annotated, Any, Literal
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.errors import PopulationError
 from ..core.sessions import Series, SpikeSession
-from .cleaning import Step, select_presentations
+from .cleaning import ProbeRule, Step, select_presentations
 from .data import Population
 from .segments import make_segments
 
@@ -92,19 +92,21 @@ def bin_trials(session: SpikeSession, n_bins: int = 10, window: Window | None = 
     return bin_trials_with_report(session, window or Window(n_bins))[0]
 
 
-def bin_trials_with_report(session: SpikeSession, window: Window, **rules: str) -> tuple[Population, list[Step]]:
+def bin_trials_with_report(
+    session: SpikeSession, window: Window, probe_invalid: ProbeRule = "drop_presentations"
+) -> tuple[Population, list[Step]]:
     """Return the population of the presentations and how many were left by each rule.
 
     Parameters
     ----------
-    rules : ``probe_invalid``: ``drop_presentations`` or ``drop_units``
+    probe_invalid : what an invalid time of one probe takes away
 
     Raises
     ------
     PopulationError
         No presentations, presentations that overlap or lie outside the recording, or none left.
     """
-    session, steps = select_presentations(session, **rules)
+    session, steps = select_presentations(session, probe_invalid)
     table = session.presentations
     if table is None:
         raise PopulationError(f"session '{session.session_id}': no presentations to bin")
@@ -150,7 +152,7 @@ def bin_session(session: SpikeSession, bin_width: float) -> Population:
 
 
 def resample(series: Series, centres_s: np.ndarray) -> np.ndarray:
-    """Return a signal at other times; NaN outside its support and inside its gaps. Circular ones are unwrapped first."""
+    """Return a signal at other times, NaN outside its support. Circular ones are unwrapped first."""
     times, values = series.times_s, np.asarray(series.values)
     if values.dtype.kind != "f":
         at = np.clip(np.searchsorted(times, centres_s, side="right") - 1, 0, len(times) - 1)

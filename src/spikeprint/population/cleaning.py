@@ -1,4 +1,4 @@
-"""Which units and presentations may be used. Enters: a session or a population. Leaves: less of it, and a count per rule.
+"""Which units and presentations may be used. Enters: a session or population. Leaves: less of it, a count per rule.
 
 Presentations are kept whole or dropped whole, so bins never lose their presentation.
 """
@@ -20,6 +20,7 @@ IGNORED_TAGS = frozenset({"optotagging"})
 WIDE_TAGS = frozenset({"stimulus", "all_probes", "session"})
 
 Criterion = Literal["at_most", "at_least"]
+ProbeRule = Literal["drop_presentations", "drop_units"]
 QUALITY: dict[str, Criterion] = {
     "isi_violations": "at_most",
     "amplitude_cutoff": "at_most",
@@ -43,7 +44,7 @@ class Step:
 
 
 def select_presentations(
-    session: SpikeSession, probe_invalid: Literal["drop_presentations", "drop_units"] = "drop_presentations"
+    session: SpikeSession, probe_invalid: ProbeRule = "drop_presentations"
 ) -> tuple[SpikeSession, list[Step]]:
     """Return the session with the presentations that can be trusted.
 
@@ -114,7 +115,7 @@ def take_units(session: SpikeSession, keep: np.ndarray) -> SpikeSession:
     """Return the session of the units where ``keep`` is true."""
     if not keep.any():
         raise PopulationError(f"session '{session.session_id}': no unit of {len(keep)} is left")
-    chosen = np.flatnonzero(keep)
+    chosen = np.flatnonzero(keep).tolist()
     times = np.concatenate([session.train(unit) for unit in chosen])
     offsets = np.concatenate([[0], np.cumsum([len(session.train(unit)) for unit in chosen])])
     return replace(session, spike_times_s=times, offsets=offsets, units=session.units[keep].reset_index(drop=True))

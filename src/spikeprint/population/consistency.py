@@ -1,6 +1,6 @@
-"""How alike embeddings are. Enters: embeddings of runs, or of datasets with labels. Leaves: R2 of linear maps between them.
+"""How alike embeddings are. Enters: embeddings of runs, or of datasets with labels. Leaves: R2 of linear maps.
 
-Scores and pairs always have the same length. Discrete labels are their own bins; labels of several columns are binned by
+Scores and pairs always have the same length. Discrete labels are their own bins; those of several columns are binned by
 k-means; a bin that one of two datasets lacks is left out for that pair.
 """
 

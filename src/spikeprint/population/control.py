@@ -1,4 +1,4 @@
-"""Does a model learn, or memorise? Enters: an estimator and its data. Leaves: its scores beside those on shuffled rows."""
+"""Does a model learn or memorise? Enters: an estimator and data. Leaves: its scores beside those on shuffled rows."""
 
 from dataclasses import replace
 from typing import Any

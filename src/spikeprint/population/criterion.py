@@ -1,6 +1,6 @@
-"""The loss. Enters: embeddings of references, positives, negatives. Leaves: cebra's InfoNCE over those that are negatives.
+"""The loss. Enters: embeddings of references, positives, negatives. Leaves: cebra's InfoNCE.
 
-Similarities and InfoNCE are those of ``cebra.models.criterions``; ours are the temperature that never loses its gradient,
+Similarities and InfoNCE are those of ``cebra.models.criterions``; ours are a temperature that never loses its gradient,
 negatives that are left out, and blocks that bound the memory.
 """
 
@@ -79,7 +79,7 @@ def build_criterion(distance: str, mode: str, temperature: float, min_temperatur
         return kind(temperature)
     if min_temperature is not None and temperature <= min_temperature:
         raise SettingError(
-            f"temperature {temperature:g} is not above min_temperature {min_temperature:g}; a learnt one starts above it"
+            f"temperature {temperature:g} is not above min_temperature {min_temperature:g}; a learnt one starts above"
         )
     return kind(temperature, min_temperature)
 
@@ -89,7 +89,7 @@ def _softplus_inverse(value: float) -> float:
 
 
 def info_nce(
-    criterion: nn.Module,
+    criterion: Any,
     reference: torch.Tensor,
     positive: torch.Tensor,
     negative: torch.Tensor,
@@ -124,7 +124,7 @@ def info_nce(
 
 
 def _part(
-    criterion: nn.Module,
+    criterion: Any,
     reference: torch.Tensor,
     positive: torch.Tensor,
     negative: torch.Tensor,

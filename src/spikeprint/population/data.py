@@ -147,7 +147,7 @@ class Population:
         if isinstance(what, str):
             try:
                 return ids.isin(self.segments.query(what)["segment_id"]).to_numpy()
-            except (KeyError, SyntaxError, ValueError, AttributeError) as error:
+            except (NameError, KeyError, SyntaxError, ValueError, TypeError, AttributeError) as error:
                 known = ", ".join(self.segments.columns)
                 raise PopulationError(f"query '{what}': {error}; columns of segments: {known}") from None
         what = np.asarray(what)

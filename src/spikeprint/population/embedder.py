@@ -1,4 +1,4 @@
-"""The estimator. Enters: recordings and labels. Leaves: an embedding, with the contract of scikit-learn and cebra's names."""
+"""The estimator, by scikit-learn's contract and cebra's names. Enters: recordings, labels. Leaves: an embedding."""
 
 import warnings
 from collections.abc import Callable
@@ -114,7 +114,7 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
             InputTransform.fit(self.input_transform, population, np.arange(population.n_rows) < cut)
             for population, cut in zip(populations, cuts, strict=True)
         ]
-        self.label_spec_ = None
+        self.label_spec_: LabelSpec | None = None
         self.begin(network, n_units, is_multi)
         study = self._study(populations, is_multi, y, cuts)
         return self._train(study, self.max_adapt_iterations if is_adapting else self.max_iterations, seed, listen)

@@ -1,4 +1,4 @@
-"""The encoders of a model. Enters: settings and numbers of units. Leaves: one encoder per session, trunks shared if asked."""
+"""The encoders of a model. Enters: settings, numbers of units. Leaves: one per session, trunks shared if asked."""
 
 import copy
 from typing import Any

@@ -55,7 +55,7 @@ class Hybrid:
 
 @dataclass(frozen=True)
 class Look:
-    """What held-out rows say: the loss in nats, goodness of fit in bits, and the score that decides (higher is better)."""
+    """What held-out rows say: the loss in nats, goodness of fit in bits, the score that decides (higher is better)."""
 
     loss: float
     bits: float
@@ -114,9 +114,8 @@ def batch_loss(
     criterion = network.criterion
     if hybrid is None:
         return info_nce(criterion, reference, positive, negative, group, negative_group), None
-    by_label = info_nce(
-        criterion, *(hybrid.behaviour(part) for part in (reference, positive, negative)), group, negative_group
-    )
+    near, far, others = (hybrid.behaviour(part) for part in (reference, positive, negative))
+    by_label = info_nce(criterion, near, far, others, group, negative_group)
     return by_label, info_nce(criterion, reference, torch.cat(parts["time"]), negative, group, negative_group)
 
 

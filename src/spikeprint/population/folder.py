@@ -42,8 +42,8 @@ def read_population(folder: Path) -> Population:
     parts = read_parts(folder)
     meta = parts.meta
     population = Population(
-        str(meta["session_id"]), float(meta["bin_width"]), parts.counts, parts.tables["segments"], parts.tables["units"],
-        parts.valid, parts.labels, meta["periods"],
+        str(meta["session_id"]), float(meta["bin_width"]), parts.counts, parts.tables["segments"],
+        parts.tables["units"], parts.valid, parts.labels, meta["periods"],
     )  # fmt: skip
     _check(population)
     return population

@@ -47,8 +47,8 @@ class Targets:
     codes : (n_rows,) int64 of the class, None without a discrete label
     """
 
-    values: np.ndarray | None = None
-    codes: np.ndarray | None = None
+    values: Any = None
+    codes: Any = None
 
     @property
     def kind(self) -> str:
@@ -86,11 +86,11 @@ class LabelSpec:
                 raise PopulationError(f"labels of session {number} differ from those of session 0 in kind or width")
         matrices = [_matrix(labels, len(rows))[rows] for labels, rows in zip(sessions, valid, strict=True)]
         stacked = np.concatenate(matrices)
-        linear = np.concatenate(
-            [np.full(2 * w if p else w, p is None) for k, w, p in described if k == "continuous"] or [[]]
-        )
+        continuous = [(width, period) for kind, width, period in described if kind == "continuous"]
+        flags = [[period is None] * (2 * width if period else width) for width, period in continuous]
+        linear = np.array([flag for part in flags for flag in part], dtype=bool)
         spread = stacked.std(axis=0) if scale == "std" else np.ones(stacked.shape[1])
-        divisors = np.where((spread > 0) & linear.astype(bool), spread, 1.0)
+        divisors = np.where((spread > 0) & linear, spread, 1.0)
         classes = [_discrete(labels, len(rows))[rows] for labels, rows in zip(sessions, valid, strict=True)]
         kinds, widths, periods = zip(*described, strict=True) if described else ((), (), ())
         return cls(kinds, widths, periods, divisors, np.unique(np.concatenate(classes)))
@@ -118,9 +118,7 @@ class LabelSpec:
         codes = np.searchsorted(self.classes, found).clip(max=len(self.classes) - 1)
         strange = (self.classes[codes] != found) & valid
         if strange.any():
-            raise PopulationError(
-                f"class {found[strange][0]!r} was not met in fitting; classes: {self.classes.tolist()}"
-            )
+            raise PopulationError(f"class {found[strange][0]!r} was not met in fitting; known: {self.classes.tolist()}")
         return Targets(values, codes)
 
 
@@ -131,8 +129,8 @@ def read_labels(
 
     Parameters
     ----------
-    y : any number of continuous labels and at most one discrete one, in any order; each an array, or the name of a label
-        of the populations; with several sessions a list with one of these for each
+    y : any number of continuous labels and at most one discrete one, in any order; each an array, or the name of a
+        label of the populations; with several sessions a list with one of these for each
     periods : position in ``y`` -> period of a circular label; that of a population's own label is known
 
     Raises

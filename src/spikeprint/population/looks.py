@@ -1,4 +1,4 @@
-"""Looks at held-out rows. Enters: pools that training never draws from. Leaves: loss, bits, and how well labels decode."""
+"""Looks at held-out rows. Enters: pools that training never draws from. Leaves: loss, bits, decoding of labels."""
 
 from collections.abc import Callable, Sequence
 

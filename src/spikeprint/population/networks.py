@@ -99,8 +99,9 @@ def _separate(encoder: nn.Module) -> None:
             if id(child) in seen:
                 twin = copy.deepcopy(child)
                 for module in twin.modules():
-                    if hasattr(module, "reset_parameters"):
-                        module.reset_parameters()
+                    reset = getattr(module, "reset_parameters", None)
+                    if callable(reset):
+                        reset()
                 parent._modules[key] = twin
             seen.add(id(child))
 
@@ -113,7 +114,7 @@ def _replace(module: nn.Module, is_old: Callable[[nn.Module], bool], make: Calla
             _replace(child, is_old, make)
 
 
-def get_offset(encoder: nn.Module) -> tuple[int, int]:
+def get_offset(encoder: Any) -> tuple[int, int]:
     """Return (left, right) of an encoder."""
     offset = encoder.get_offset()
     return int(offset.left), int(offset.right)
@@ -143,7 +144,7 @@ def encode_runs(
     starts : (n,) first row of each run
     length : rows of each run; 1 for encoders that are not dense
     distort : what training does to windows (n, rows, n_units)
-    bounds : (n,) first and last row that each run may see, default all; in place of a row outside stands that at the edge
+    bounds : (n,) first and last row that each run may see, default all; in place of a row outside stands the edge
 
     Returns
     -------
@@ -151,8 +152,9 @@ def encode_runs(
     """
     left, right = get_offset(encoder)
     span = torch.arange(-left, length + right - 1, device=x.device)
-    low, high = (0, len(x) - 1) if bounds is None else (bounds[0][:, None], bounds[1][:, None])
-    windows = x[(starts[:, None] + span).clamp(low, high)]
+    rows = starts[:, None] + span
+    rows = rows.clamp(0, len(x) - 1) if bounds is None else rows.clamp(bounds[0][:, None], bounds[1][:, None])
+    windows = x[rows]
     if distort is not None:
         windows = distort(windows)
     out = encoder(windows.transpose(1, 2).contiguous())  # both passes of a convolution are slower on a view
@@ -183,12 +185,12 @@ def count_multiplications(encoder: nn.Module, n_units: int, length: int) -> int:
 
 
 def model_options(pattern: str = "*", limit: int | None = None) -> list[str]:
-    """Return the names of architectures that match a glob pattern; ``offset<n>-model`` works for every n beside them."""
+    """Return the names of architectures that match a glob pattern; ``offset<n>-model`` works for every n besides."""
     return cebra.models.get_options(pattern, limit=limit)
 
 
 def register_model(name: str, override: bool = False) -> Callable[[type], type]:
-    """Register an architecture with cebra, after a test that it is what it says.
+    """Register an architecture with cebra after a test that it is what it says.
 
     Raises
     ------

@@ -6,6 +6,7 @@ Modes differ in how a positive belongs to its reference: ``MODES`` says how each
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from ..core.errors import PopulationError
 from .labels import LabelSpec, Targets
 from .neighbours import ClassRows, LabelIndex, draw_within
 from .segments import find_centres, find_pairs
-
 
 RUN = 16
 """References in one run of the layout ``block``."""
@@ -35,11 +35,11 @@ class Pool:
 
     n_rows: int
     references: np.ndarray
-    values: np.ndarray | None = None
-    codes: np.ndarray | None = None
+    values: Any = None
+    codes: Any = None
     steps: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     nearest: dict[int, LabelIndex] = field(default_factory=dict)
-    classes: ClassRows | None = None
+    classes: Any = None
 
     @cached_property
     def run_starts(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Rules:
     mode: str
     time_offsets: tuple[int, ...]
     offset: tuple[int, int]
-    delta: np.ndarray | None = None
+    delta: Any = None
     has_time_pair: bool = False
     by_class: bool = False
 
@@ -107,7 +107,12 @@ def make_pool(of_row: np.ndarray, valid: np.ndarray, targets: Targets, rules: Ru
             + " must fit into a segment of valid rows; take a shorter model, smaller offsets or longer segments"
         )
     mode = MODES[rules.mode]
-    pool = {"n_rows": len(of_row), "references": references, "values": targets.values, "codes": targets.codes}
+    pool: dict[str, Any] = {
+        "n_rows": len(of_row),
+        "references": references,
+        "values": targets.values,
+        "codes": targets.codes,
+    }
     if mode.uses_steps:
         pool["steps"] = _steps(of_row, valid, targets.values, rules.time_offsets)
     if mode.by_value and mode.by_class:
@@ -133,7 +138,7 @@ def _steps(of_row: np.ndarray, valid: np.ndarray, values: np.ndarray, time_offse
     return steps
 
 
-Asked = tuple[np.ndarray | None, np.ndarray | None]
+Asked = tuple[Any, Any]
 """(q, k) label values and (q,) classes that positives are asked to have."""
 
 
@@ -185,7 +190,7 @@ MODES: dict[str, Mode] = {
 def check_classes(pools: Sequence[Pool], spec: LabelSpec, names: Sequence[str]) -> None:
     """Raise PopulationError when a session lacks a class that another has; both are named."""
     for pool, name in zip(pools, names, strict=True):
-        missing = np.flatnonzero(pool.classes.counts == 0) if pool.classes is not None else []
+        missing = np.flatnonzero([] if pool.classes is None else pool.classes.counts == 0)
         if len(pools) > 1 and len(missing):
             raise PopulationError(
                 f"session '{name}' has no usable row of class {spec.classes[missing[0]]!r}, which others have; every "

@@ -84,8 +84,8 @@ class InputTransform:
     """
 
     kind: str
-    mean: np.ndarray | None = None
-    scale: np.ndarray | None = None
+    mean: Any = None
+    scale: Any = None
 
     @classmethod
     def fit(cls, kind: str, population: Population, train_rows: np.ndarray) -> "InputTransform":
@@ -134,8 +134,8 @@ def choose_mode(settings: Settings, kind: str, n_sessions: int) -> str:
             )
         if n_sessions > 1 and not (settings.shared_trunk or settings.within_session):
             raise PopulationError(
-                "several sessions without labels: time alone aligns nothing between them; pass a label for each, or set "
-                "shared_trunk or within_session"
+                "several sessions without labels: time alone aligns nothing between them; pass a label for each, or "
+                "set shared_trunk or within_session"
             )
         return "time"
     if conditional == "time" and n_sessions > 1:
@@ -188,8 +188,8 @@ def make_pools(
     for population in populations:
         if longest >= population.n_rows:
             raise PopulationError(
-                f"time_offsets {longest}: session '{population.session_id}' has {population.n_rows} rows; a time offset "
-                "must be shorter than the recording"
+                f"time_offsets {longest}: session '{population.session_id}' has {population.n_rows} rows; a time "
+                "offset must be shorter than the recording"
             )
     made = [
         make_pool(of_row, population.valid, target, rules, spec)
@@ -235,7 +235,7 @@ def make_sampler(
     return Sampler(pools, rules, batch, settings.num_negatives, min(costs, key=costs.__getitem__))
 
 
-def layout_costs(pool: Pool, rules: Rules, encoder: nn.Module, batch: int, n_negatives: int) -> dict[Layout, float]:
+def layout_costs(pool: Pool, rules: Rules, encoder: Any, batch: int, n_negatives: int) -> dict[Layout, float]:
     """Return the multiply-adds of the encoder in one step of each layout that is possible."""
     n_units = encoder.num_input
     window = count_multiplications(encoder, n_units, 1)
@@ -258,6 +258,6 @@ def check_lengths(populations: Sequence[Population], encoders: Sequence[nn.Modul
     for population in populations:
         if population.n_rows < width:
             raise PopulationError(
-                f"session '{population.session_id}' has {population.n_rows} rows, the model sees {width}; record more or "
-                "take a shorter model"
+                f"session '{population.session_id}' has {population.n_rows} rows, the model sees {width}; record more "
+                "or take a shorter model"
             )

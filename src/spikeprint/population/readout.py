@@ -107,8 +107,8 @@ class CVDecoder(BaseEstimator):
         seen = 0.0 if self.embedder is None else self.embedder.share_seen(np.asarray(X))
         if seen > SEEN_LIMIT and not allow_seen:
             raise PopulationError(
-                f"decoder: the embedding was fitted on the labels of {100 * seen:.0f} % of these rows; score others, or "
-                "pass allow_seen=True"
+                f"decoder: the embedding was fitted on the labels of {100 * seen:.0f} % of these rows; score others, "
+                "or pass allow_seen=True"
             )
         return self.decoder_.score(np.asarray(X), self._encode(y))
 

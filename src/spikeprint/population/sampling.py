@@ -156,8 +156,8 @@ def _lay_out(
     pool: Pool, draw: Draw, positives: np.ndarray, negatives: np.ndarray | None, layout: Layout
 ) -> dict[str, Any]:
     """Runs of one session and the place of every row in their output."""
-    wanted = {"reference": draw.rows, "positive": positives, "negative": negatives, "time": draw.later}
-    wanted = {name: rows for name, rows in wanted.items() if rows is not None}
+    given = {"reference": draw.rows, "positive": positives, "negative": negatives, "time": draw.later}
+    wanted = {name: rows for name, rows in given.items() if rows is not None}
     if layout == "full":
         return {"runs": [(_long(np.zeros(1)), pool.n_rows)], **{name: _long(rows) for name, rows in wanted.items()}}
     runs: list[tuple[torch.Tensor, int]] = []

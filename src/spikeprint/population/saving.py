@@ -1,4 +1,4 @@
-"""An estimator in one file. Enters: a ``PopulationEmbedder``. Leaves: tensors and JSON (safetensors), read without running anything."""
+"""An estimator in one file. Enters: a ``PopulationEmbedder``. Leaves: tensors and JSON (safetensors); and back."""
 
 import json
 from dataclasses import fields
@@ -98,8 +98,8 @@ def _restore(model: Any, fitted: dict[str, Any], tensors: dict[str, torch.Tensor
     for name in PLAIN:
         setattr(model, name, fitted[name])
     labels = fitted["labels"]
-    described = (tuple(labels[name]) for name in ("kinds", "widths", "periods"))
-    model.label_spec_ = LabelSpec(*described, tensors["scale"].numpy(), np.array(labels["classes"]))
+    kinds, widths, periods = (tuple(labels[name]) for name in ("kinds", "widths", "periods"))
+    model.label_spec_ = LabelSpec(kinds, widths, periods, tensors["scale"].numpy(), np.array(labels["classes"]))
     model.input_transforms_ = [
         InputTransform(kind, **{key: value.numpy() for key, value in _below(tensors, f"transform.{number}.").items()})
         for number, kind in enumerate(fitted["transforms"])

@@ -1,4 +1,4 @@
-"""How well a model fits. Enters: a fitted model, a recording, its labels. Leaves: InfoNCE, or bits above a collapsed embedding.
+"""How well a model fits. Enters: a model, a recording, its labels. Leaves: InfoNCE, or bits above a collapsed one.
 
 Goodness of fit knows how many negatives this evaluation had, so a collapsed embedding has 0 bits whatever the fit was.
 """

@@ -8,4 +8,7 @@ def fingerprint(embedding: np.ndarray) -> np.ndarray:
     values = np.asarray(embedding, dtype=np.float64)
     weights = np.random.default_rng(20).normal(size=values.shape[1])
     # summed in a fixed order, so that a row has the same number in any company
-    return np.round(sum(values[:, i] * weights[i] for i in range(values.shape[1])), 6)
+    total = np.zeros(len(values))
+    for i in range(values.shape[1]):
+        total += values[:, i] * weights[i]
+    return np.round(total, 6)

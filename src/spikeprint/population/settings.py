@@ -1,4 +1,4 @@
-"""The parameters of ``PopulationEmbedder``, by cebra's names. Enters: what a user passes. Leaves: values that are checked."""
+"""Parameters of ``PopulationEmbedder``, by cebra's names. Enters: what a user passes. Leaves: checked values."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -142,7 +142,7 @@ def check_settings(settings: Settings) -> None:
     hybrid = hybrid_options(settings)
     if hybrid and settings.output_dimension <= hybrid["behavior_dims"]:
         raise SettingError(
-            f"hybrid: output_dimension {settings.output_dimension} must be above behavior_dims {hybrid['behavior_dims']}"
+            f"hybrid: output_dimension {settings.output_dimension} must exceed behavior_dims {hybrid['behavior_dims']}"
         )
     check_masks(settings.masking_kwargs)
     find_optimizer(settings.optimizer)
@@ -151,8 +151,8 @@ def check_settings(settings: Settings) -> None:
 
 def time_offsets(settings: Settings) -> tuple[int, ...]:
     """Return the time offsets as a tuple."""
-    given = settings.time_offsets
-    return (int(given),) if isinstance(given, int) or not hasattr(given, "__iter__") else tuple(map(int, given))
+    given: Any = settings.time_offsets
+    return tuple(map(int, given)) if hasattr(given, "__iter__") else (int(given),)
 
 
 def hybrid_options(settings: Settings) -> dict[str, Any] | None:

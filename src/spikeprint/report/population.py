@@ -105,8 +105,8 @@ def render_page(contrast: Mapping[str, Any], kshot: Mapping[str, pd.DataFrame], 
     ]
     for name, found in contrast.items():
         shuffled = next(row for key, row in found["control"].items() if key != "data")
-        cells = (found["held_out_bits"], found["gap_bits"], shuffled["held_out_bits"], found["consistency"])
-        told = " | ".join("" if cell is None else f"{cell:.2f}" for cell in cells)
+        numbers = (found["held_out_bits"], found["gap_bits"], shuffled["held_out_bits"], found["consistency"])
+        told = " | ".join("" if cell is None else f"{cell:.2f}" for cell in numbers)
         lines.append(f"| {name} | {found['session']} | {told} |")
     lines += ["", "Top-1 accuracy on held-out presentations, mean over draws (95 % interval of all presentations).", ""]
     for name, table in kshot.items():

@@ -1,4 +1,4 @@
-"""Stage ``contrast@mode``: a population -> a contrastive model, its embedding, its losses and scores, a shuffle control."""
+"""Stage ``contrast@mode``: a population -> a contrastive model, embeddings, losses, scores, a shuffle control."""
 
 import numpy as np
 import pandas as pd

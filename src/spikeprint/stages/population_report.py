@@ -1,4 +1,4 @@
-"""Stage ``population_report``: what ``contrast`` and ``decode`` wrote -> figures and ``reports/populations/summary.md``."""
+"""Stage ``population_report``: what ``contrast`` and ``decode`` wrote -> figures and a page for people."""
 
 import matplotlib
 import numpy as np

@@ -1,7 +1,8 @@
-"""Populations with known latents. Enters: sizes and a seed. Leaves: counts, the latents behind them, and what rates were.
+"""Populations with known latents. Enters: sizes and a seed. Leaves: counts, latents and rates, or spike trains.
 
 ``make_torus``: two angles that wander smoothly, units tuned to one or both, nuisances shared by all.
-``make_track``: an animal on a linear track with place fields. ``make_images``: responses to images shown again and again.
+``make_track``: an animal on a linear track with place fields.
+``make_images``: responses to images shown again and again.
 """
 
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def make_images(
 ) -> SpikeSession:
     """Simulate a session of images of 250 ms in random order, with blanks (frame -1), as spike trains.
 
-    Units respond after 50 ms to some images; a slow state moves all rates; quality columns and one invalid time are there.
+    Units respond after 50 ms to some images; a slow state moves all rates. There are quality columns, an invalid time.
     """
     rng = np.random.default_rng(seed)
     frames = rng.permutation(np.repeat(np.arange(-1, n_images), n_repeats))

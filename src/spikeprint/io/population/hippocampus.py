@@ -64,7 +64,7 @@ def _read_clusters(path: Path) -> tuple[list[np.ndarray], list[str]]:
     for tetrode, clusters in enumerate(content):
         clusters = clusters if isinstance(clusters, list) else [clusters]
         for number, cluster in enumerate(clusters):
-            if isinstance(cluster, dict) and np.size(cluster.get("time")):
+            if isinstance(cluster, dict) and np.size(cluster.get("time", ())):
                 trains.append(np.sort(np.ravel(cluster["time"]).astype(float)))
                 names.append(f"t{tetrode:02d}c{number:02d}")
     if not trains:

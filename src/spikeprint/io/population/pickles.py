@@ -1,9 +1,9 @@
-"""Pickles on request. Enters: the path of a ``.pkl`` or ``.jl`` file. Leaves: arrays and plain containers, nothing run."""
+"""Pickles on request. Enters: a ``.pkl`` or ``.jl`` file. Leaves: arrays and plain containers; nothing is run."""
 
 import math
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,10 +55,13 @@ class _Wrapper:
         return np.frombuffer(content, dtype).reshape(self.shape, order="F" if self.order == "F" else "C").copy()
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # the C one cannot stop where joblib's bytes follow
+_Python: Any = pickle._Unpickler  # type: ignore[attr-defined]  # the C one cannot stop where joblib's bytes follow
+
+
+class _Reader(_Python):
     """An unpickler that knows ``ALLOWED``, joblib's arrays, and nothing else."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
 
     def __init__(self, file: Any) -> None:
         super().__init__(file)

@@ -1,6 +1,6 @@
 """Decoding with few examples. Enters: a session in trials. Leaves: a row for each model, number of shots and repeat.
 
-The test presentations are the same for every row of a session; training draws are nested, filters see training trials only.
+The test presentations are the same for every row of a session; draws are nested, filters see training trials only.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The table of decoders. Enters: a name. Leaves: an unfitted decoder: ``fit(trials, codes, n_classes, seed, val)``, ``predict_proba``.
+"""The table of decoders. Enters: a name. Leaves: one with ``fit(trials, codes, n_classes, seed, val), predict_proba``.
 
 All take trials (n, bins, units): counts, or an embedding.
 """

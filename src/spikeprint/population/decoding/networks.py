@@ -94,6 +94,8 @@ class GraphAttention(nn.Module):
     The graph is fixed for a session. Scores are LeakyReLU of summed projections of both units (Velickovic et al. 2018).
     """
 
+    adjacency: torch.Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.heads = GRAPH_HEADS

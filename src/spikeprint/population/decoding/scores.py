@@ -1,4 +1,4 @@
-"""How well trials are told apart. Enters: class probabilities and the truth. Leaves: fractions in [0, 1], and a rank."""
+"""How well trials are told apart. Enters: probabilities and the truth. Leaves: fractions in [0, 1], and a rank."""
 
 import numpy as np
 from scipy.stats import binom

@@ -1,4 +1,4 @@
-"""Networks as decoders. Enters: trials and classes. Leaves: class probabilities. The trainer is that of ``training.py``."""
+"""Networks as decoders, trained by ``training.py``. Enters: trials and classes. Leaves: class probabilities."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +23,9 @@ PREDICT_BATCH = 512
 
 class Standardised(nn.Module):
     """Square roots of counts, then mean 0 and deviation 1 of each unit in the training trials; then the network."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, body: nn.Module, mean: torch.Tensor, scale: torch.Tensor, is_count: bool) -> None:
         super().__init__()
