@@ -71,9 +71,9 @@ class Population:
             raise PopulationError(f"{here}: no segments; at least one run of bins is needed")
         wrong = (stops <= starts) | (stops > len(self.counts)) | (starts < np.concatenate([[0], stops[:-1]]))
         if wrong.any():
-            row = self.segments.iloc[int(np.argmax(wrong))]
+            at = int(np.argmax(wrong))
             raise PopulationError(
-                f"{here}: segment {row['segment_id']} is rows [{row['start_row']}, {row['stop_row']}) of "
+                f"{here}: segment {self.segments['segment_id'].iloc[at]} is rows [{starts[at]}, {stops[at]}) of "
                 f"{len(self.counts)}; segments must be sorted, not overlap and lie inside the counts"
             )
 

@@ -1,5 +1,6 @@
 """An estimator in one file. Enters: a ``PopulationEmbedder``. Leaves: tensors and JSON (safetensors); and back."""
 
+import ast
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -28,7 +29,8 @@ PLAIN = ("num_sessions_", "n_features_in_", "diagnosis_", "n_iter_", "layout_")
 
 def save_embedder(model: Any, path: Path) -> Path:
     """Write the estimator, fitted or not, and return ``path``."""
-    settings = {field.name: getattr(model, field.name) for field in fields(Settings)}
+    # as Python writes it: JSON would make lists of tuples, which mean something else to masks
+    settings = repr({field.name: _plain(getattr(model, field.name)) for field in fields(Settings)})
     card: dict[str, Any] = {"version": VERSION, "cebra": cebra.__version__, "settings": settings}
     tensors: dict[str, torch.Tensor] = {}
     if hasattr(model, "model_"):
@@ -55,7 +57,7 @@ def save_embedder(model: Any, path: Path) -> Path:
                 if values is not None:
                     tensors[f"transform.{number}.{key}"] = torch.from_numpy(values)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={CARD: json.dumps(card, default=_plain)})
+        save_file(tensors, temporary, metadata={CARD: json.dumps(card)})
     return path
 
 
@@ -81,7 +83,7 @@ def load_embedder(cls: type, path: Path) -> Any:
         raise ModelError(f"{path}: safetensors, but not of a PopulationEmbedder")
     if card["version"] != VERSION:
         raise ModelError(f"{path}: version {card['version']} of the file; this code reads {VERSION}")
-    model = cls(**card["settings"])
+    model = cls(**ast.literal_eval(card["settings"]))
     if "fitted" in card:
         _restore(model, card["fitted"], tensors)
     return model
@@ -114,5 +116,9 @@ def _below(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 
 
 def _plain(value: Any) -> Any:
-    """Values of settings that JSON does not know: NumPy's."""
-    return value.item() if hasattr(value, "item") else list(value)
+    """The value without NumPy's types, inside containers too."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
