@@ -67,7 +67,7 @@ def test_bad_presentations_are_told(session: SpikeSession) -> None:
     with pytest.raises(PopulationError, match="no presentations"):
         bin_trials(replace(session, presentations=None))
     everything = pd.DataFrame({"start": [0.0], "stop": [1e6], "tags": [["all_probes"]]})
-    with pytest.raises(PopulationError, match="no presentations left .*invalid times: 60 -> 0"):
+    with pytest.raises(PopulationError, match=r"no presentations left .*invalid times: 60 -> 0"):
         bin_trials(replace(session, invalid=everything))
 
 
@@ -120,7 +120,7 @@ def test_a_continuous_recording_knows_its_gaps_and_labels(session: SpikeSession)
 def test_empty_sessions_and_trains_that_do_not_fit_are_refused(session: SpikeSession) -> None:
     with pytest.raises(PopulationError, match="an empty session"):
         replace(session, units=session.units.iloc[:0])
-    with pytest.raises(PopulationError, match="10 units and .* but 9 trains"):
+    with pytest.raises(PopulationError, match=r"10 units and .* but 9 trains"):
         replace(session, offsets=session.offsets[:-1])
     with pytest.raises(PopulationError, match="ascending"):
         replace(session, spike_times_s=session.spike_times_s[::-1].copy())
@@ -153,9 +153,9 @@ def test_a_class_that_training_lacks_is_named(session: SpikeSession) -> None:
     frames[-1] = 77
     rare = replace(population, segments=population.segments.assign(frame=frames))
     with pytest.raises(PopulationError, match="part 'train' has no presentation of class 77"):
-        rare.split("time", fractions=(0.6, 0.1, 0.3))
+        split_population(rare, "time", fractions=(0.6, 0.1, 0.3))
     with pytest.raises(PopulationError, match="unknown; known: blocked"):
-        rare.split("random")
+        split_population(rare, "random")
 
 
 def test_shots_are_nested_and_a_class_with_too_few_is_named() -> None:

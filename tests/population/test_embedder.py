@@ -119,10 +119,10 @@ def test_padding_batches_and_segments_change_no_value(track: Simulated) -> None:
     unpadded = clone(model).set_params(pad_before_transform=False).fit(track.counts).transform(track.counts)
     assert unpadded.shape == (1200 - 4, 4)
     assert np.array_equal(unpadded, whole[2:-2])
-    parts = model.transform(Population.from_arrays(track.counts, segments=[500, 700]))
-    assert np.allclose(parts[2:498], whole[2:498], atol=1e-6)
-    assert not np.allclose(parts[498:502], whole[498:502], atol=1e-6)
-    assert np.array_equal(parts[:500], model.transform(track.counts[:500]))
+    parts = model.transform(Population.from_arrays(track.counts, segments=[700, 500]))
+    assert np.allclose(parts[2:698], whole[2:698], atol=1e-6)
+    assert not np.allclose(parts[698:702], whole[698:702], atol=1e-6)
+    assert np.array_equal(parts[:700], model.transform(track.counts[:700]))
 
 
 def test_a_row_is_the_pass_of_its_window(track: Simulated) -> None:
@@ -263,7 +263,8 @@ def test_a_custom_model_is_tested_before_it_is_registered() -> None:
         class Mine(_OffsetModel, ConvolutionalModelMixin):
             def __init__(self, num_neurons: int, num_units: int, num_output: int, normalize: bool = True) -> None:
                 super().__init__(
-                    torch.nn.Conv1d(num_neurons, num_units, 3), torch.nn.GELU(), torch.nn.Conv1d(num_units, num_output, 2),
+                    torch.nn.Conv1d(num_neurons, num_units, 3), torch.nn.GELU(),
+                    torch.nn.Conv1d(num_units, num_output, 2),
                     num_input=num_neurons, num_output=num_output, normalize=normalize,
                 )  # fmt: skip
 

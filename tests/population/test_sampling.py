@@ -113,7 +113,7 @@ def test_steps_of_a_label_never_cross_a_border_and_circles_close() -> None:
     pool, _ = pool_of([Label("continuous", jump)], Rules("time_delta", (5,), OFFSET), (100, 100, 100))
     assert (pool.steps == 0).all()
     angle = np.linspace(0, 2 * np.pi, 300, endpoint=False)[:, None]
-    pool, spec = pool_of([Label("continuous", angle, 2 * np.pi)], Rules("time_delta", (1,), (0, 1)))
+    pool, _ = pool_of([Label("continuous", angle, 2 * np.pi)], Rules("time_delta", (1,), (0, 1)))
     assert pool.values.shape == (300, 2)
     assert pool.nearest[0].draw(np.array([[np.cos(-0.01), np.sin(-0.01)]]), np.random.default_rng(0)) in (299, 0)
 
@@ -157,7 +157,7 @@ def test_a_class_that_a_session_lacks_is_named_with_it() -> None:
         make_pool(np.zeros(100, dtype=int), valid, spec.apply([Label("discrete", label)], valid), rules, spec)
         for label in labels
     ]
-    with pytest.raises(PopulationError, match="session 'b' has no usable row of class .*2"):
+    with pytest.raises(PopulationError, match=r"session 'b' has no usable row of class .*2"):
         check_classes(pools, spec, ["a", "b"])
 
 

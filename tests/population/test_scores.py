@@ -10,8 +10,20 @@ import torch
 
 from population_models import QUICK, quick
 from spikeprint.population import (
-    CVDecoder, GridSearch, KNNDecoder, L1LinearRegressor, compare_models, consistency_score, goodness_of_fit_history,
-    goodness_of_fit_score, infonce_loss, plot_consistency, plot_embedding, plot_loss, plot_overview, plot_temperature,
+    CVDecoder,
+    GridSearch,
+    KNNDecoder,
+    L1LinearRegressor,
+    compare_models,
+    consistency_score,
+    goodness_of_fit_history,
+    goodness_of_fit_score,
+    infonce_loss,
+    plot_consistency,
+    plot_embedding,
+    plot_loss,
+    plot_overview,
+    plot_temperature,
 )  # fmt: skip
 from spikeprint.synth.populations import Simulated
 

@@ -113,12 +113,12 @@ def _decode(arguments: argparse.Namespace) -> int:
 
 def _read(path: Path) -> Any:
     from ..io.population.files import load_data
-    from ..population.data import Population
     from ..population.folder import read_population
+    from ..population.sources import read_nwb
 
     if path.is_dir():
         return read_population(path)
-    return Population.from_nwb(path) if path.suffix == ".nwb" else load_data(path)
+    return read_nwb(path) if path.suffix == ".nwb" else load_data(path)
 
 
 def _labels(given: list[str], data: Any) -> list[Any]:

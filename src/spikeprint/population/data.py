@@ -7,7 +7,6 @@ presentation. All sampling draws from ``centres``.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -177,12 +176,6 @@ class Population:
         periods = self.periods if period is None else {**self.periods, name: period}
         return replace(self, labels={**self.labels, name: np.asarray(values)}, periods=periods)
 
-    def split(self, kind: str, **options: Any) -> dict[str, "Population"]:
-        """Return the parts ``train``, ``val`` and ``test``; see ``splits.split_population``."""
-        from .splits import split_population
-
-        return split_population(self, kind, **options)
-
     @classmethod
     def from_arrays(
         cls,
@@ -218,33 +211,3 @@ class Population:
         is_valid = np.ones(n_rows, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
         labels = {name: np.asarray(values) for name, values in (y or {}).items()}
         return cls(session_id, bin_width, counts, table, units, is_valid, labels)
-
-    @classmethod
-    def from_spikes(cls, session: Any, bin_width: float) -> "Population":
-        """Return the continuous population of a ``SpikeSession``: its spike trains in bins of ``bin_width`` seconds."""
-        from .binning import bin_session
-
-        return bin_session(session, bin_width)
-
-    @classmethod
-    def from_nwb(
-        cls,
-        path: Path | str,
-        stimulus: str | None = None,
-        n_bins: int = 10,
-        bin_width: float | None = None,
-        labels: Sequence[str] = (),
-    ) -> "Population":
-        """Return the population of an NWB file: one segment per presentation, or a continuous one.
-
-        Parameters
-        ----------
-        stimulus : table of presentations, e.g. ``natural_scenes``; with ``n_bins`` bins for each
-        bin_width : seconds; without a stimulus the whole recording in bins of this width
-        labels : time series that become labels of a continuous population
-        """
-        from ..io.population.nwb import read_nwb_session
-        from .binning import bin_session, bin_trials
-
-        session = read_nwb_session(Path(path), stimulus=stimulus, series=tuple(labels))
-        return bin_session(session, bin_width or 0.025) if stimulus is None else bin_trials(session, n_bins)

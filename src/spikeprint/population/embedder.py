@@ -2,55 +2,28 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..core.errors import PopulationError, SettingError
 from .criterion import build_criterion
-from .data import Population
 from .encoders import adapt_encoders, build_encoders
-from .fitting import BITS, History, Hybrid, Job, Network, train
-from .labels import LabelSpec, Targets, read_labels
-from .looks import make_look
-from .masking import check_masks, make_distortion
+from .fitting import Network
+from .labels import LabelSpec
 from .networks import get_offset, model_options
-from .pools import Pool, Rules
-from .prepare import (
-    InputTransform,
-    check_lengths,
-    choose_mode,
-    find_cut,
-    make_pools,
-    make_rules,
-    make_sampler,
-    read_sessions,
-)
+from .prepare import InputTransform, check_lengths, find_cut, read_sessions
 from .seen import fingerprint
-from .settings import Settings, check_settings, find_device, find_optimizer, hybrid_options
+from .settings import Settings, check_settings, find_device
+from .study import make_study, run_study
 from .transform import embed_segments
 
 NORMALISED_NAMES = ("mse", "supervised")
-FUSED = {"adam": {"fused": True}}
-"""One pass over the weights in place of one for each of them; the steps are the same."""
-
-
-@dataclass
-class _Study:
-    """What one call of fit works on."""
-
-    populations: list[Population]
-    targets: list[Targets]
-    xs: list[torch.Tensor]
-    rules: Rules
-    train: tuple[Pool, ...]
-    held: tuple[Pool, ...] | None
 
 
 @dataclass(eq=False, repr=False)
@@ -116,8 +89,9 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         ]
         self.label_spec_: LabelSpec | None = None
         self.begin(network, n_units, is_multi)
-        study = self._study(populations, is_multi, y, cuts)
-        return self._train(study, self.max_adapt_iterations if is_adapting else self.max_iterations, seed, listen)
+        study = make_study(self, populations, is_multi, y, cuts)
+        run_study(self, study, self.max_adapt_iterations if is_adapting else self.max_iterations, seed, listen)
+        return self
 
     def partial_fit(
         self,
@@ -147,8 +121,9 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         for parameter in self.model_.parameters():
             parameter.requires_grad_(True)
         self._n_calls += 1
-        study = self._study(populations, is_multi, y, cuts)
-        return self._train(study, self.max_iterations, self._seed() + self._n_calls, listen)
+        study = make_study(self, populations, is_multi, y, cuts)
+        run_study(self, study, self.max_iterations, self._seed() + self._n_calls, listen)
+        return self
 
     def transform(self, X: Any, batch_size: int | None = None, session_id: int | None = None) -> np.ndarray:
         """Return the embedding (n_rows, d) float32.
@@ -281,82 +256,3 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         self._n_calls = 0
         self.n_features_ = self.n_features_in_  # the name that cebra's plots look for
         self.seen_ = np.zeros(0)
-
-    def _study(self, populations: list[Population], is_multi: bool, y: tuple, cuts: list[int]) -> _Study:
-        labels = read_labels(y, populations, is_multi, self._periods())
-        valid = [population.valid for population in populations]
-        if self.label_spec_ is None:
-            self.label_spec_ = LabelSpec.fit(labels, self.label_scale, valid)  # type: ignore[arg-type]
-        spec: LabelSpec = self.label_spec_
-        targets = [spec.apply(own, rows) for own, rows in zip(labels, valid, strict=True)]
-        mode = choose_mode(self, targets[0].kind, len(populations))
-        rules = make_rules(self, mode, self.offset_, spec)
-        pools, held = make_pools(populations, targets, rules, spec, cuts)
-        xs = [t.apply(p.counts) for t, p in zip(self.input_transforms_, populations, strict=True)]
-        return _Study(populations, targets, xs, rules, pools, held)
-
-    def _periods(self) -> dict[int, float]:
-        given = self.label_periods or {}
-        return dict(given.items() if hasattr(given, "items") else given)
-
-    def _train(
-        self, study: _Study, n_steps: int, seed: int, listen: Callable[[int], None] | None
-    ) -> "PopulationEmbedder":
-        device = find_device(self.device)
-        options = hybrid_options(self)
-        hybrid = None if options is None else Hybrid(**options)
-        kinds = find_optimizer(self.optimizer)
-        extra = dict(self.optimizer_kwargs or ()) if self.optimizer == "adam" else self._own_kwargs()
-        network = self.model_
-        job = Job(
-            sampler=make_sampler(self, study.train, study.rules, list(network.encoders), device),
-            n_steps=n_steps,
-            check_every=self.check_every,
-            make_optimizer=lambda parameters: kinds(
-                parameters, lr=self.learning_rate, **extra, **FUSED.get(self.optimizer, {})
-            ),
-            seed=seed,
-            hybrid=hybrid,
-            distort=make_distortion(
-                check_masks(self.masking_kwargs), self.unit_dropout, torch.Generator().manual_seed(seed)
-            ),
-            look=make_look(study.held, study.train, study.xs, study.rules, hybrid, seed) if study.held else None,
-            patience=self.patience,
-            tolerance=self.tolerance if study.rules.mode == "time" else 0.0,
-            on_step=listen,
-            verbose=self.verbose,
-        )
-        history = train(network, study.xs, job, device)
-        network.to(device)
-        self._remember(history, study, job.sampler.layout)
-        return self
-
-    def _own_kwargs(self) -> dict[str, Any]:
-        """Optimiser options that were set on purpose: the default ones are Adam's."""
-        default = next(field.default for field in fields(Settings) if field.name == "optimizer_kwargs")
-        return {} if self.optimizer_kwargs == default else dict(self.optimizer_kwargs or ())
-
-    def _remember(self, history: History, study: _Study, layout: str) -> None:
-        table = history.table
-        self.n_iter_, self.layout_ = len(table), layout
-        self.set_history(table)
-        kept = history.best_step
-        around = table.iloc[max(0, kept - self.check_every) : kept]
-        in_training = float((around["log_negatives"] - around["align"] - around["uniform"]).mean()) * BITS
-        held_out = float(table["held_out_bits"].iloc[kept - 1]) if study.held else float("nan")
-        self.diagnosis_ = {
-            "held_out_bits": held_out,
-            "training_bits": in_training,
-            "gap_bits": in_training - held_out,
-            "held_out_score": float(table["held_out_score"].iloc[kept - 1]) if study.held else float("nan"),
-            "kept_step": kept,
-        }
-        has_labels = study.targets[0].kind != "none"
-        parts = [self._embed_rows(i, study, pool) for i, pool in enumerate(study.train)] if has_labels else []
-        self.seen_ = np.unique(np.concatenate([self.seen_, *(fingerprint(part) for part in parts)]))
-
-    def _embed_rows(self, number: int, study: _Study, pool: Pool) -> np.ndarray:
-        encoder = self.model_.encoders[number]
-        device = next(encoder.parameters()).device
-        segments = study.populations[number].segments
-        return embed_segments(encoder, study.xs[number].to(device), segments, True, None)[pool.references]

@@ -11,56 +11,22 @@ import pytest
 import torch
 from scipy.io import savemat
 
+from nwb_sessions import write_nwb
 from spikeprint.core.errors import ConfigError, DataError, MissingKey, UnknownFileKind
 from spikeprint.io.population.files import load_data
 from spikeprint.io.population.hippocampus import read_hippocampus
 from spikeprint.io.population.nwb import read_nwb_session
 from spikeprint.io.population.spikes import read_spikes, write_spikes
-from spikeprint.population import Population
+from spikeprint.population import bin_session, read_nwb
 from spikeprint.synth.populations import make_images, make_track_session
 
 ARRAY = np.arange(12.0).reshape(4, 3)
 
 
-def write_nwb(path: Path) -> None:
-    """A session as the Allen Institute writes them, by pynwb."""
-    from datetime import UTC, datetime
-
-    from pynwb import NWBHDF5IO, NWBFile, TimeSeries
-    from pynwb.epoch import TimeIntervals
-
-    session = make_images(3, 6, 4, seed=3)
-    nwb = NWBFile("images", "images-1", datetime(2026, 1, 1, tzinfo=UTC))
-    device = nwb.create_device("probeA")
-    group = nwb.create_electrode_group("probeA", "probe", "VISp", device)
-    for channel in (850, 851):
-        nwb.add_electrode(id=channel, group=group, location="VISp")
-    for column in ("quality", "isi_violations", "peak_channel_id"):
-        nwb.add_unit_column(column, column)
-    for unit in range(4):
-        nwb.add_unit(
-            spike_times=session.train(unit), quality="good" if unit else "noise", isi_violations=0.1 * unit,
-            peak_channel_id=850 + unit % 2,
-        )  # fmt: skip
-    table = TimeIntervals("natural_scenes_presentations", "images")
-    table.add_column("frame", "image")
-    table.add_column("stimulus_name", "name")
-    assert session.presentations is not None
-    for row in session.presentations.itertuples():
-        table.add_row(
-            start_time=row.start_time, stop_time=row.stop_time, frame=float(row.frame), stimulus_name="scenes"
-        )
-    nwb.add_time_intervals(table)
-    nwb.add_invalid_time_interval(start_time=2.3, stop_time=2.4, tags=["EcephysProbe", "7", "probeA"])
-    nwb.add_acquisition(TimeSeries("running_speed", np.linspace(0, 5, 100), "cm/s", rate=20.0, starting_time=0.0))
-    with NWBHDF5IO(str(path), "w") as io:
-        io.write(nwb)
-
-
 @pytest.fixture(scope="module")
 def nwb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("nwb") / "session.nwb"
-    write_nwb(path)
+    write_nwb(path, 3, 6, 4)
     return path
 
 
@@ -74,13 +40,13 @@ def test_a_session_of_presentations_from_nwb(nwb: Path) -> None:
     assert session.invalid["tags"].tolist() == [["EcephysProbe", "7", "probeA"]]
     assert session.presentations is not None
     assert session.presentations["stimulus_name"].iloc[0] == "scenes"
-    population = Population.from_nwb(nwb, stimulus="natural_scenes", n_bins=5)
+    population = read_nwb(nwb, stimulus="natural_scenes", n_bins=5)
     assert population.tensor().shape == (23, 5, 4)
     assert -1 in population.segments["frame"].tolist()
 
 
 def test_a_continuous_population_from_nwb(nwb: Path) -> None:
-    population = Population.from_nwb(nwb, bin_width=0.05, labels=["running_speed"])
+    population = read_nwb(nwb, bin_width=0.05, labels=["running_speed"])
     assert len(population.segments) == 1
     speed = population.labels["running_speed"]
     assert np.nanmax(speed) == pytest.approx(5, abs=0.1)
@@ -88,7 +54,7 @@ def test_a_continuous_population_from_nwb(nwb: Path) -> None:
 
 
 def test_what_an_nwb_file_lacks_is_told(nwb: Path, shared_datasets: Path) -> None:
-    with pytest.raises(DataError, match="tables of intervals: .*natural_scenes_presentations"):
+    with pytest.raises(DataError, match=r"tables of intervals: .*natural_scenes_presentations"):
         read_nwb_session(nwb, "gabors")
     with pytest.raises(DataError, match="no time series 'pupil'; there are: running_speed"):
         read_nwb_session(nwb, series=("pupil",))
@@ -102,7 +68,7 @@ def test_the_rat_on_the_track(shared_datasets: Path) -> None:
     session = read_hippocampus(shared_datasets.parent / "recordings" / "hippocampus_linear_track")
     assert len(session.units) == 31
     assert 900 < session.t_stop - session.t_start < 1100
-    population = Population.from_spikes(session, 0.1)
+    population = bin_session(session, 0.1)
     position = population.labels["position"]
     assert (position.min(), position.max()) == (0, 1)
     assert (position < 0.1).mean() > 0.1
@@ -167,7 +133,7 @@ def test_columns_headers_and_strange_files(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "bare.csv", ARRAY, delimiter=",")
     assert np.array_equal(load_data(tmp_path / "bare.csv"), ARRAY)
     for kind in (OSError, ValueError, UnknownFileKind):
-        with pytest.raises(kind, match="ending '.xyz' is not known"):
+        with pytest.raises(kind, match=r"ending '\.xyz' is not known"):
             load_data(tmp_path / "a.xyz")
     (tmp_path / "broken.npy").write_bytes(b"nothing")
     with pytest.raises(DataError, match="cannot be read"):

@@ -54,6 +54,20 @@ class Flat:
         return found
 
 
+class Neighbours(Flat):
+    """Nearest neighbours of the counts themselves."""
+
+    def __init__(self, n_neighbors: int = 5) -> None:
+        self.n_neighbors = n_neighbors
+
+    def fit(self, trials: np.ndarray, codes: np.ndarray, n_classes: int, seed: int, val: Any = None) -> "Neighbours":
+        """Fit trials (n, bins, units) of classes (n,)."""
+        n = min(self.n_neighbors, len(trials))
+        self.classifier = KNeighborsClassifier(n, metric="cosine", weights="distance")
+        super().fit(trials, codes, n_classes, seed, val)
+        return self
+
+
 class Logistic(Flat):
     """Multinomial logistic regression; its penalty is chosen on validation trials, or fixed without them."""
 
@@ -137,11 +151,6 @@ class ShrunkLDA:
     def predict_proba(self, trials: np.ndarray) -> np.ndarray:
         """Return (n, n_classes)."""
         return _softmax(_flatten(trials) @ self.axes - 0.5 * np.sum(self.means.T * self.axes, axis=0))
-
-
-def make_knn() -> Flat:
-    """Return nearest neighbours of the counts themselves."""
-    return Flat(KNeighborsClassifier(5, metric="cosine", weights="distance"))
 
 
 def _rows(trials: np.ndarray) -> Any:

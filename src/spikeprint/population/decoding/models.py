@@ -29,7 +29,7 @@ def _network(name: str) -> Callable[[], Any]:
 
 MODELS: dict[str, Callable[[], Any]] = {
     "poisson_nb": _classical("PoissonBayes"),
-    "knn": _classical("make_knn"),
+    "knn": _classical("Neighbours"),
     "lda": _classical("ShrunkLDA"),
     "logreg": _classical("Logistic"),
     "l1": _classical("Logistic", l1=True),
