@@ -35,11 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ModelError(
             f"dvc repro stopped with exit code {code}; the stage's own message is above. Mend it, run again"
         )
+    from ..registry.populations import sync_populations
     from ..registry.promote import NotRegistrable, register
     from ..registry.tracking import sync
 
-    new = sync(root)
-    print(f"MLflow: {len(new)} new run{'s' if len(new) != 1 else ''}; compare them with `make ui`")
+    n_new = len(sync(root)) + len(sync_populations(root))
+    print(f"MLflow: {n_new} new run{'s' if n_new != 1 else ''}; compare them with `make ui`")
     if not arguments.stages:
         try:
             print(register(root).describe())
