@@ -1,4 +1,4 @@
-"""MLflow runs of populations from ``dvc.lock``. Enters: a project. Leaves: a run per contrastive model and decoded session.
+"""MLflow runs of populations from ``dvc.lock``. Enters: a project. Leaves: a run per model and decoded session.
 
 As for ablations, DVC keeps the record and MLflow shows it: a run can be rebuilt at any time.
 """

@@ -38,15 +38,15 @@ def make_torus(n_rows: int = 15_000, n_units: int = 120, seed: int = 0, bin_widt
     60 % of the units are tuned (von Mises, to one angle or both); five slow nuisance latents move the log rate of all.
     """
     rng = np.random.default_rng(seed)
-    angles = np.cumsum(gaussian_filter1d(rng.normal(size=(n_rows, 2)), 15, axis=0) * 0.8, axis=0) % (2 * np.pi)
+    angles = np.cumsum(gaussian_filter1d(rng.normal(size=(n_rows, 2)), 20, axis=0) * 0.25, axis=0) % (2 * np.pi)
     nuisance = gaussian_filter1d(rng.normal(size=(n_rows, 5)), 40, axis=0)
     nuisance /= nuisance.std(axis=0)
     kind = rng.choice(4, size=n_units, p=[0.4, 0.2, 0.2, 0.2])  # none, first, second, both
     centre = rng.uniform(0, 2 * np.pi, (n_units, 2))
     sharp = rng.uniform(1.0, 2.5, (n_units, 2)) * np.stack([np.isin(kind, (1, 3)), np.isin(kind, (2, 3))], axis=1)
     tuned = (sharp * (np.cos(angles[:, None, :] - centre) - 1)).sum(axis=2)
-    base_hz = np.where(kind == 0, rng.uniform(1, 10, n_units), rng.uniform(11, 28, n_units))
-    shared = nuisance @ rng.normal(0, 0.5, (5, n_units))
+    base_hz = np.where(kind == 0, rng.uniform(1, 10, n_units), rng.uniform(10, 25, n_units))
+    shared = nuisance @ rng.normal(0, 0.3, (5, n_units))
     rates = base_hz * np.exp(tuned + shared) * bin_width_s
     return Simulated(rng.poisson(rates).astype(np.uint16), angles, rates, nuisance)
 
