@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .data import Population
-from .fitting import BITS, History, Hybrid, Job, train
+from .fitting import BITS, History, Hybrid, Job
 from .labels import LabelSpec, Targets, read_labels
 from .looks import make_look
 from .masking import check_masks, make_distortion
@@ -65,6 +65,8 @@ def make_study(
 
 def run_study(model: Any, study: Study, n_steps: int, seed: int, listen: Callable[[int], None] | None) -> None:
     """Train the estimator's network on a study, and let it remember what happened."""
+    from .steps import train  # brings Lightning, which takes a second to import
+
     device = find_device(model.device)
     options = hybrid_options(model)
     hybrid = None if options is None else Hybrid(**options)
