@@ -190,9 +190,7 @@ def tasks(size: Size) -> list[Task]:
         rat = bin_session(read_hippocampus(RAT), 0.1)
         position = rat.labels["position"][:, None]
         label = np.concatenate([position, rat.labels["direction"][:, None].astype(float)], axis=1)
-        runs = (
-            rat.labels["speed"] > 0.05
-        )  # lengths of the track per second: place cells tell the place of a moving animal
+        runs = rat.labels["speed"] > 0.05  # lengths of the track per second: place cells tell where it runs
         found.append(Task("rat", np.asarray(rat.counts), label, position, runs))
     return found
 
