@@ -92,6 +92,14 @@ def shrink(values: dict) -> None:
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}
     values["gates"].update(floor=0.2, margin_over_control=0.0, max_control_over_chance=1.0, min_coverage=0.0)
     values["gates"].update(max_calibration_error=1.0, max_called_novel=1.0, max_missed_expectations=99)
+    population = values["population"]
+    population["simulate"] = {
+        "toy_track": {"kind": "track", "n_units": 12, "duration_s": 60},
+        "toy_images": {"kind": "images", "n_units": 12, "n_images": 3, "n_repeats": 10},
+    }
+    population["embed"].update(model_architecture="offset5-model", max_iterations=20, batch_size=64)
+    population["modes"] = {"position": population["modes"]["position"]}
+    population["decode"].update(models=["poisson_nb"], shots=[1, 0], repeats=1)
 
 
 def free_ports(n: int) -> int:

@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "classify": "predict the cell type of every unit at a path",
     "embed": "write the embedding of every unit at a path",
     "generate": "impute missing modalities, swap an origin, interpolate or sample with the trained model",
+    "population": "embed, decode and score a recorded population: fit, transform, decode, score",
     "export": "write the predictions back into a phy folder, an NWB file or a table",
     "hybrid": "put neurons of known spike times into a recording, take them out, score sorters by them",
     "sync": "rebuild the MLflow runs from dvc.lock",

@@ -39,6 +39,7 @@ class Schedule:
     epochs, patience : most epochs, and epochs without improvement before stopping
     checkpoint : ``best`` validation loss, or ``last``: the end of the schedule, watched but never stopped early
     clip : largest norm of the gradient; min_delta : a smaller fall of the validation loss is no improvement
+    tolerance : a validation loss so far above the best still counts as best, and the later weights are kept
     """
 
     epochs: int
@@ -46,6 +47,7 @@ class Schedule:
     checkpoint: Literal["best", "last"] = "best"
     clip: float = 1.0
     min_delta: float = 0.0
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Hardware:
     ----------
     device : auto, cpu, cuda or mps; n_devices : how many share a batch (Lightning DDP)
     precision : Lightning's name of it; compile : whether to compile the step with ``torch.compile``
+    index : number of the one device to use among several, None = the first free
     """
 
     device: str = "auto"
     n_devices: int = 1
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     compile: bool = False
+    index: int | None = None
 
 
 @dataclass
@@ -76,6 +80,8 @@ class Watcher(Callback):
     best: float = math.inf
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     best_epoch: int = -1
+    tolerance: float = 0.0
+    patience: int | None = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Collect the epoch; Lightning has run validation before this."""
@@ -88,9 +94,11 @@ class Watcher(Callback):
         if "val_total" not in trainer.callback_metrics or self.keeps == "last":
             return
         loss = float(trainer.callback_metrics["val_total"])
-        if loss < self.best:
-            self.best, self.best_epoch = loss, trainer.current_epoch
+        if loss < self.best + self.tolerance:
+            self.best, self.best_epoch = min(loss, self.best), trainer.current_epoch
             self.best_weights = copy.deepcopy(module.network.state_dict())
+        elif self.patience is not None and trainer.current_epoch - self.best_epoch >= self.patience:
+            trainer.should_stop = True
 
     @staticmethod
     def _check(module: Any, split: str, part: str, value: float) -> None:
@@ -145,17 +153,19 @@ def train_module(
         A loss part became NaN or infinite; the message names it.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    watcher = Watcher(schedule.checkpoint)
     is_last = schedule.checkpoint == "last"
+    # Lightning's own stopping knows no tolerance: it would follow a loss that rises slowly
+    stops = schedule.tolerance > 0 and not is_last
+    watcher = Watcher(schedule.checkpoint, tolerance=schedule.tolerance, patience=schedule.patience if stops else None)
     callbacks: list[Callback] = [OptimiserModes(), watcher]
-    if not is_last:
+    if not is_last and not stops:
         callbacks.append(EarlyStopping("val_total", schedule.min_delta, schedule.patience, check_finite=False))
     with warnings.catch_warnings():
         # Whole tensors are batches already: Lightning's advice on loader workers does not apply.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         trainer = pl.Trainer(
             accelerator="gpu" if hardware.device == "cuda" else hardware.device,
-            devices=hardware.n_devices,
+            devices=hardware.n_devices if hardware.index is None else [hardware.index],
             strategy="ddp" if hardware.n_devices > 1 else "auto",
             precision=hardware.precision,
             max_epochs=schedule.epochs,

@@ -16,6 +16,7 @@ from .gate_params import GateParams
 from .hybrid_params import HybridRow
 from .localize_params import LocalizedParams, LocalizeParams
 from .model_params import ModelParams
+from .population_params import PopulationParams
 from .reference_params import ReferenceParams
 from .types import TECHNOLOGIES
 
@@ -171,6 +172,7 @@ class Params(Section):
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
     gates: GateParams
+    population: PopulationParams
 
     @model_validator(mode="after")
     def _registered_row_exists(self) -> "Params":

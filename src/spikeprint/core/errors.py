@@ -32,6 +32,24 @@ class UnitsError(DataError, ValueError):
     """Units handed over in memory that cannot be used; scikit-learn expects a ``ValueError`` for these."""
 
 
+class PopulationError(DataError, ValueError):
+    """A recorded population, or labels of it, that cannot be used; scikit-learn expects a ``ValueError`` for these."""
+
+
+class SettingError(ConfigError, ValueError):
+    """A parameter of an estimator that cannot be used as given; scikit-learn expects a ``ValueError``."""
+
+
+class UnknownFileKind(DataError, OSError, ValueError):
+    """A file whose ending says nothing about how to read it."""
+
+
+class MissingKey(DataError, KeyError):
+    """A file without the entry asked for; the message lists what it holds."""
+
+    __str__ = Exception.__str__  # KeyError's own would quote the message
+
+
 class NotEnoughSpikes(DataError):
     """Too few spikes or units for the computation asked for."""
 

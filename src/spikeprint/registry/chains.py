@@ -15,7 +15,8 @@ from mlflow.utils.validation import MAX_PARAMS_TAGS_PER_BATCH
 from ..core.files import read_json
 from .claims import clone_id, close_run, open_run
 from .lock import FinishedRow, dvc_md5, finished_row, flatten, read_lock
-from .tracking import EXPERIMENT, SyncedRun, connect, find_run, store_errors, store_lock, tell_origin
+from .tracking import EXPERIMENT, SyncedRun, connect, find_run, store_errors, store_lock
+from .whence import tell_origin
 
 CHAINS: dict[str, tuple[str, ...]] = {
     "hybrid": ("hybrid", "score_hybrid"),

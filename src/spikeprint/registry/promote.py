@@ -21,8 +21,9 @@ from .evidence import Evidence
 from .gates import GATES, GateResult, Trial, judge, numbers
 from .ledger import Move, add_to_ledger, find_previous, last_holder, read_moves, write_move
 from .mutex import exclusive
-from .tracking import connect, store_errors, user_name
+from .tracking import connect, store_errors
 from .versions import holder, newest_version, resolve_version
+from .whence import user_name
 
 LOGGER = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from .ledger import describe_loss, read_ledger
 from .lock import DATA, FinishedRow, changed_params, dvc_md5, finished_row, flatten, read_lock
 from .mutex import exclusive
 from .promote import STAGED_TAG, Wish, carry_out, make_plan
-from .tracking import connect, find_run, store_errors, sync, user_name
+from .tracking import connect, find_run, store_errors, sync
 from .versions import create_version, find_version, holder
+from .whence import user_name
 
 LOGGER = logging.getLogger(__name__)
 

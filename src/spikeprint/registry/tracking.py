@@ -5,17 +5,13 @@ from a temporary experiment or from a colleague's commit appears like one comput
 """
 
 import fcntl
-import getpass
 import json
 import logging
 import os
-import platform
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +28,8 @@ from ..core.files import read_json
 from . import provenance
 from .claims import KEY_TAG, clone_id, close_run, fail_unfinished, find_runs, open_run
 from .lock import DATA, Entry, FinishedRow, dvc_md5, finished_row, flatten, hashes, read_lock
-from .remote import USERNAME, check_store, explain, team_access, use_credentials
+from .remote import check_store, explain, team_access, use_credentials
+from .whence import tell_environment, tell_origin, user_name
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,9 +39,6 @@ TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Makes MLflow's pages open on runs and charts rather than on traces of language models."""
 
 VALIDATION = "reports/metrics/validation"
-
-PACKAGES = ("spikeprint", "numpy", "pandas", "scipy", "numba", "scikit-learn", "torch", "pytorch-lightning", "mlflow")
-"""Versions recorded with a run."""
 
 
 @dataclass(frozen=True)
@@ -163,31 +157,6 @@ def find_run(client: MlflowClient, key: str) -> Run | None:
     return next(iter(find_runs(client, {KEY_TAG: key})), None)
 
 
-def git_commit(root: Path) -> str:
-    """Return the commit checked out in ``root``, with ``-dirty`` when code or parameters differ from it.
-
-    What the pipeline writes itself (``dvc.lock``, ``reports/``) does not count. ``"unknown"`` without a repository.
-    """
-    try:
-        commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)dvc.lock", ":(exclude)reports")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit
-
-
-def user_name() -> str:
-    """Return the name at the team's server, else at this machine, ``"unknown"`` where it has none (some containers)."""
-    try:
-        return os.environ.get(USERNAME) or getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
-
-
-def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
-
-
 def _is_as_recorded(root: Path, row: FinishedRow) -> bool:
     """Compare the result files with their MD5 in the lock; say what is wrong with the first that differs."""
     for path, md5 in _results(row.outs).items():
@@ -253,19 +222,9 @@ def _log_run(
     client.log_inputs(run_id, origin.datasets)
     for path in [*_results(row.outs), *_validation(root, row)]:
         client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
-    client.log_dict(run_id, _environment(), "environment.json")
+    client.log_dict(run_id, tell_environment(), "environment.json")
     client.log_dict(run_id, origin.lineage, provenance.FILE)
     return [SyncedRun(row.ablation, run_id, parent_id)] if close_run(client, run_id, row.key) else []
-
-
-def tell_origin(root: Path) -> dict[str, str]:
-    """Tags that say who logged a run, of which commit."""
-    commit = git_commit(root)
-    return {
-        "mlflow.user": user_name(),
-        "mlflow.source.git.commit": commit.removesuffix("-dirty"),
-        "git.commit": commit,
-    }
 
 
 def _recorded_params(params: Params, row: FinishedRow) -> dict[str, Any]:
@@ -308,12 +267,6 @@ def _dataset_inputs(root: Path, row: FinishedRow, stages: Mapping[str, Entry]) -
         for name, md5 in md5s.items()
         if md5
     ]
-
-
-def _environment() -> dict[str, Any]:
-    """Python, platform and packages of the process that logs the run."""
-    packages = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
 
 
 def _log_report(client: MlflowClient, root: Path, report: Entry, parent_id: str) -> None:

@@ -84,7 +84,7 @@ def _row(name: str, field: FieldInfo, values: Mapping[str, Any]) -> list[str]:
     """One line of a table; rows inside a section are the user's own and shown as no value."""
     kind, limits = describe_type(field.annotation, field.metadata)
     if name not in values and not field.is_required():
-        values = {**values, name: field.default}
+        values = {**values, name: field.get_default(call_default_factory=True)}
     is_value = name in values and kind != "rows"
     value = list(values[name]) if is_value and isinstance(values[name], tuple) else values.get(name)
     return [f"`{name}`", kind, limits, f"`{_flow(value)}`" if is_value else "", field.description or ""]

@@ -1,0 +1,362 @@
+"""Speed, memory and quality of population embeddings and binning, side by side with the cebra package in one run.
+
+Times are CPU seconds of this process on one thread, so other work on the machine hardly counts; ours and cebra take
+turns, and a ratio is the median of such pairs. Quality: time-contrastive and label-driven models on three tasks (torus,
+track, the rat on the linear track where its recording is there), scored on the last fifth of time. cebra trains as its
+own defaults say, at several numbers of steps, and counts with the best of them. `--quick` is a smoke run: its numbers
+mean nothing. `--json OUT` writes the rows. Exit code 1 when a target is missed.
+"""
+
+import argparse
+import json
+import operator
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from cebra import CEBRA
+from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsRegressor
+
+from spikeprint.core.compute import count_workers
+from spikeprint.population import PopulationEmbedder
+from spikeprint.population.binning import bin_presentations, bin_session, bin_trials
+from spikeprint.population.decoding.kshot import Study, run_kshot
+from spikeprint.synth.populations import make_images, make_torus, make_track
+from spikeprint.validate.population import RESULTS, check_table
+
+ROOT = Path(__file__).resolve().parents[1]
+RAT = ROOT.parent / "shared" / "recordings" / "hippocampus_linear_track"
+MODEL = "offset10-model"
+NEIGHBOURS = (1, 5, 15, 35, 75)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured."""
+
+    n_rows: int = 15_000
+    n_steps: int = 80
+    n_reference_steps: int = 20
+    repeats: int = 3
+    seeds: int = 3
+    train_steps: int = 2000
+    reference_steps: tuple[int, ...] = (250, 500, 1000)
+    n_spikes: int = 4_200_000
+    n_presentations: int = 5_950
+    n_sessions: int = 20
+
+
+QUICK = Size(1_200, 4, 2, 1, 2, 20, (20,), 20_000, 60, 2)
+TESTS: dict[str, Callable[[Any, Any], bool]] = {">=": operator.ge, "<=": operator.le}
+
+
+def row(name: str, value: float, unit: str, target: str = "", note: str = "") -> dict[str, Any]:
+    """One line of the table; without a target it holds."""
+    holds = True
+    if target:
+        sign, limit = target.split()
+        holds = bool(TESTS[sign](value, float(limit)))
+    return {"name": name, "value": round(float(value), 4), "unit": unit, "target": target, "holds": holds, "note": note}
+
+
+def cpu(work: Callable[[], Any]) -> float:
+    """CPU seconds of a piece of work."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def per_step(make: Callable[[int], Any], n: int) -> float:
+    """CPU milliseconds of one more step, set-up left out."""
+    return 1e3 * (cpu(lambda: make(n + 2)) - cpu(lambda: make(2))) / n
+
+
+def speed(size: Size) -> list[dict[str, Any]]:
+    """Steps per second in three modes and two batches, the step over all rows, and the peak of its memory."""
+    data = make_torus(size.n_rows)
+    label = np.concatenate([np.cos(data.latent), np.sin(data.latent)], axis=1)
+    few = data.counts[:, :90]
+    modes = {
+        "time": (data.counts, (), 3.5),
+        "time_delta": (data.counts, (label,), 4.0),
+        "two sessions": ([data.counts, few], ([label, label],), 4.0),
+    }
+    rows = []
+    for batch in (512, 1024):
+        for name, (X, y, target) in modes.items():
+            conditional = "time" if name == "time" else "time_delta"
+            shared = {
+                "batch_size": batch,
+                "temperature": 0.3,
+                "learning_rate": 1e-3,
+                "time_offsets": 10,
+                "device": "cpu",
+            }
+            theirs_X = [x.astype(np.float32) for x in X] if isinstance(X, list) else X.astype(np.float32)
+
+            def theirs(n: int, X: Any = theirs_X, y: Any = y, kw: Any = shared, c: str = conditional) -> None:
+                CEBRA(MODEL, conditional=c, max_iterations=n, **kw).fit(X, *y)
+
+            def ours(n: int, X: Any = X, y: Any = y, kw: Any = shared, c: str = conditional) -> None:
+                PopulationEmbedder(MODEL, conditional=c, max_iterations=n, random_state=0, **kw).fit(X, *y)
+
+            pairs = [
+                (per_step(theirs, size.n_reference_steps), per_step(ours, size.n_steps)) for _ in range(size.repeats)
+            ]
+            ratio = statistics.median(a / b for a, b in pairs)
+            a, b = (statistics.median(values) for values in zip(*pairs, strict=True))
+            note = f"cebra {a:.1f} ms, ours {b:.1f} ms"
+            rows.append(row(f"step, {name}, batch {batch}", ratio, "x cebra", f">= {target}", note))
+    return rows + full_batch(size)
+
+
+FULL = """
+import resource, sys, time
+import numpy as np, torch
+torch.set_num_threads(1)
+X = np.random.default_rng(0).poisson(0.3, (int(sys.argv[2]), 120))
+if sys.argv[1] == "cebra":
+    from cebra import CEBRA
+    make = lambda n: CEBRA("offset10-model", batch_size=None, conditional="time", time_offsets=10, max_iterations=n,
+                           device="cpu").fit(X.astype(np.float32))
+else:
+    from spikeprint.population import PopulationEmbedder
+    make = lambda n: PopulationEmbedder("offset10-model", batch_size=None, conditional="time", time_offsets=10,
+                                        max_iterations=n, device="cpu", random_state=0, validation_fraction=0).fit(X)
+spent = []
+for n in (1, 3):
+    start = time.process_time(); make(n); spent.append(time.process_time() - start)
+print((spent[1] - spent[0]) / 2, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def full_batch(size: Size) -> list[dict[str, Any]]:
+    """One step over all rows, each in a process of its own."""
+    measured = {}
+    for who in ("cebra", "ours"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+        words = [sys.executable, "-W", "ignore", "-c", FULL, who, str(size.n_rows)]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+        measured[who] = [float(word) for word in done.stdout.split()]
+    ratio = measured["cebra"][0] / measured["ours"][0]
+    note = f"cebra {measured['cebra'][0]:.2f} s and {measured['cebra'][1]:.0f} MB, ours {measured['ours'][0]:.2f} s"
+    return [
+        row("step over all rows", ratio, "x cebra", ">= 10", note),
+        row("peak memory of it", measured["ours"][1] / 1000, "GB", "<= 1", "the whole process, imports included"),
+    ]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Counts and what they are about; the last fifth of time is the test, of it the rows that ``scored`` marks."""
+
+    name: str
+    counts: np.ndarray
+    label: np.ndarray
+    target: np.ndarray
+    scored: np.ndarray | None = None
+
+    @property
+    def cut(self) -> int:
+        """First row of the test, less a gap."""
+        return len(self.counts) * 4 // 5
+
+
+def tasks(size: Size) -> list[Task]:
+    """Torus, track, and the rat where its recording is there."""
+    torus = make_torus(size.n_rows)
+    circles = np.concatenate([np.cos(torus.latent), np.sin(torus.latent)], axis=1)
+    track = make_track(size.n_rows)
+    found = [
+        Task("torus", torus.counts, circles, circles),
+        Task("track", track.counts, track.latent, track.latent[:, :1]),
+    ]
+    if RAT.is_dir() and size is not QUICK:
+        from spikeprint.io.population.hippocampus import read_hippocampus
+
+        rat = bin_session(read_hippocampus(RAT), 0.1)
+        position = rat.labels["position"][:, None]
+        label = np.concatenate([position, rat.labels["direction"][:, None].astype(float)], axis=1)
+        runs = rat.labels["speed"] > 0.05  # lengths of the track per second: place cells tell where it runs
+        found.append(Task("rat", np.asarray(rat.counts), label, position, runs))
+    return found
+
+
+def decode(embedding: np.ndarray, task: Task) -> tuple[float, float]:
+    """R2 and median error of kNN on the test rows; the number of neighbours is chosen inside the training rows."""
+    cut, inner = task.cut, task.cut * 4 // 5
+    test = np.arange(cut + 100, len(task.counts))
+    test = test if task.scored is None else test[task.scored[test]]
+
+    def fit(k: int, stop: int) -> KNeighborsRegressor:
+        return KNeighborsRegressor(k, metric="cosine").fit(embedding[:stop:2], task.target[:stop:2])
+
+    k = max(NEIGHBOURS, key=lambda k: fit(k, inner - 100).score(embedding[inner:cut:3], task.target[inner:cut:3]))
+    model = fit(k, cut)
+    error = np.abs(model.predict(embedding[test]) - task.target[test]).mean(axis=1)
+    return float(model.score(embedding[test], task.target[test])), float(np.median(error))
+
+
+def consistency(embeddings: list[np.ndarray], task: Task) -> float:
+    """Mean R2 of linear maps between runs on the test rows."""
+    test = [embedding[task.cut + 100 :] for embedding in embeddings]
+    scores = [LinearRegression().fit(a, b).score(a, b) for a in test for b in test if a is not b]
+    return float(np.mean(scores)) if scores else float("nan")
+
+
+def quality(size: Size) -> list[dict[str, Any]]:
+    """Both models on every task, with and without labels, and the shuffle control."""
+    targets = {("torus", "time"): 0.905, ("torus", "time_delta"): 0.925}
+    rows = []
+    for task in tasks(size):
+        for mode in ("time", "time_delta"):
+            shared = {
+                "temperature": 0.3,
+                "learning_rate": 1e-3,
+                "time_offsets": 10,
+                "device": "cpu",
+                "conditional": mode,
+            }
+            y = () if mode == "time" else (task.label[: task.cut],)
+            theirs: dict[int, list[tuple[float, float, float]]] = {n: [] for n in size.reference_steps}
+            for seed in range(size.seeds):
+                for n, scores in train_cebra(task, y, size, seed, shared):
+                    theirs[n].append(scores)
+            scored = {n: np.mean(values, axis=0) for n, values in theirs.items()}
+            best, spent_theirs = max(scored.values(), key=lambda values: values[0]), scored[max(scored)][2]
+            ours, embeddings = [], []
+            for seed in range(size.seeds):
+                model = PopulationEmbedder(
+                    MODEL, batch_size=512, max_iterations=size.train_steps, random_state=seed, patience=None, **shared
+                )
+                spent = cpu(lambda m=model, x=task.counts[: task.cut], y=y: m.fit(x, *y))
+                embedding = model.transform(task.counts)
+                embeddings.append(embedding)
+                ours.append((*decode(embedding, task), spent))
+            r2, error, spent = np.mean(ours, axis=0)
+            name = f"{task.name}, {mode}"
+            limit = targets.get((task.name, mode))
+            rows.append(row(f"{name}: R2", r2, "", f">= {limit or round(best[0], 4)}", f"cebra {tell(scored, 0)}"))
+            rows.append(row(f"{name}: median error", error, "", f"<= {best[1]:.4f}", f"cebra {tell(scored, 1)}"))
+            rows.append(row(f"{name}: CPU", spent, "s", f"<= {spent_theirs:.2f}", f"cebra {tell(scored, 2)}"))
+            agreed = consistency(embeddings, task)
+            rows.append(row(f"{name}: consistency", agreed, "", ">= 0.88" if name == "torus, time" else ""))
+        rows.append(shuffled(task, size))
+    return rows
+
+
+def train_cebra(task: Task, y: tuple, size: Size, seed: int, shared: dict[str, Any]) -> Iterator[tuple[int, tuple]]:
+    """Train cebra and stop at every number of steps to decode: R2, median error, CPU seconds so far."""
+    torch.manual_seed(seed)
+    model, spent, done = CEBRA(MODEL, batch_size=512, **shared), 0.0, 0
+    counts = task.counts.astype(np.float32)
+    for n in size.reference_steps:
+        model.max_iterations = n - done
+        spent += cpu(lambda: model.partial_fit(counts[: task.cut], *y))  # goes on from its weights
+        done = n
+        yield n, (*decode(model.transform(counts), task), spent)
+
+
+def tell(scored: dict[int, np.ndarray], at: int) -> str:
+    """The reference at each number of steps."""
+    return ", ".join(f"{n}: {values[at]:.3f}" for n, values in scored.items())
+
+
+def shuffled(task: Task, size: Size) -> dict[str, Any]:
+    """A model whose rows of counts were permuted against the labels must decode nothing."""
+    order = np.random.default_rng(0).permutation(task.cut)
+    model = PopulationEmbedder(
+        MODEL, batch_size=512, max_iterations=size.train_steps // 4, random_state=0, device="cpu", temperature=0.3,
+        learning_rate=1e-3, time_offsets=10,
+    ).fit(task.counts[: task.cut][order], task.label[: task.cut])  # fmt: skip
+    mixed = Task(
+        task.name, np.concatenate([task.counts[: task.cut][order], task.counts[task.cut :]]), task.label, task.target
+    )
+    return row(f"{task.name}, shuffled: R2", decode(model.transform(mixed.counts), mixed)[0], "", "<= 0.05")
+
+
+def binning(size: Size) -> list[dict[str, Any]]:
+    """Counting spikes in presentations."""
+    rng = np.random.default_rng(0)
+    n_units = 200
+    onsets = 10 + np.arange(size.n_presentations) * 0.25
+    trains = [np.sort(rng.uniform(0, onsets[-1] + 10, size.n_spikes // n_units)) for _ in range(n_units)]
+    offsets = np.concatenate([[0], np.cumsum([len(train) for train in trains])])
+    spikes = np.concatenate(trains)
+    spent = min(cpu(lambda: bin_presentations(spikes, offsets, onsets, 0.25, 10)) for _ in range(5))
+    return [row(f"binning {size.n_spikes / 1e6:.1f} M spikes", spent, "CPU s", "<= 0.15")]
+
+
+IMPORT = """
+import time
+import torch, cebra
+start = time.process_time()
+import spikeprint.population
+from spikeprint.population import Population, PopulationEmbedder
+print(time.process_time() - start)
+"""
+
+
+def imports(size: Size) -> list[dict[str, Any]]:
+    """What importing the package adds to torch and cebra."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    words = [sys.executable, "-W", "ignore", "-c", IMPORT]
+    spent = min(
+        float(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout)
+        for _ in range(size.repeats)
+    )
+    return [row("import beyond torch and cebra", spent, "CPU s", "<= 1")]
+
+
+def kshot(size: Size) -> list[dict[str, Any]]:
+    """The k-shot table of many sessions through ``core/compute``."""
+    populations = [
+        bin_trials(make_images(8, 20, 40, seed=seed, session_id=f"s{seed:02d}")) for seed in range(size.n_sessions)
+    ]
+    study = Study(models=("poisson_nb", "lda"), shots=(1, 3, 5, 0), repeats=3)
+    start = time.perf_counter()
+    table = check_table(run_kshot(populations, study, count_workers()).table, RESULTS, "k-shot")
+    spent = time.perf_counter() - start
+    means = table.groupby(["model", "k"])["top1"].mean()
+    note = ", ".join(f"{model} {means[model, 1]:.2f} at 1, {means[model, 0]:.2f} at all" for model in study.models)
+    return [row(f"k-shot of {size.n_sessions} sessions", spent, "wall s", "", f"{len(table)} fits; top-1 {note}")]
+
+
+PARTS = {"kshot": kshot, "binning": binning, "imports": imports, "speed": speed, "quality": quality}
+
+
+def main() -> int:
+    """Measure, print the table, write the rows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smoke run")
+    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser.add_argument("--only", choices=PARTS, action="append", help="measure this part alone")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    size = QUICK if arguments.quick else Size()
+    rows = [line for name in arguments.only or PARTS for line in PARTS[name](size)]
+    for line in rows:
+        mark = "" if not line["target"] else "ok" if line["holds"] else "MISSED"
+        print(f"{line['name']:38} {line['value']:10.4f} {line['unit']:8} {line['target']:10} {mark:7} {line['note']}")
+    print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return 0 if all(line["holds"] for line in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Recorded populations: outside formats <-> ``SpikeSession`` and the folder of a population."""

@@ -1,0 +1,172 @@
+"""One array from a file of any common kind. Enters: a path. Leaves: a NumPy array, nothing scaled or cleaned.
+
+The kinds are those of ``cebra.load_data``. Pickles (``.pkl``, ``.jl``) run code when opened: they are read on request
+only, and only as arrays and plain containers.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...core.errors import ConfigError, DataError, MissingKey, UnknownFileKind
+from ..readers.mats import read_mat
+from ..readers.shared import one_line
+
+Columns = Sequence[str] | None
+
+
+def load_data(
+    file: str | Path, key: str | None = None, columns: Sequence[str] | None = None, allow_pickle: bool = False
+) -> np.ndarray:
+    """Read one array.
+
+    Parameters
+    ----------
+    file : ``.npy .npz .h5 .pt .csv .xlsx .parquet .mat`` and their variants; ``.jl .pkl`` with ``allow_pickle``
+    key : entry of a file with several; default: the first array
+    columns : of a table
+
+    Raises
+    ------
+    UnknownFileKind
+        An ending that is not known (a ``ValueError`` and an ``OSError``).
+    MissingKey
+        No such entry (a ``KeyError``); the message lists those that are there.
+    DataError
+        The file is missing, damaged or without an array.
+    """
+    path = Path(file)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UnknownFileKind(f"{path}: ending '{path.suffix}' is not known; known: {', '.join(READERS)}")
+    if not path.is_file():
+        raise DataError(f"{path}: missing")
+    if reader is _read_pickle and not allow_pickle:
+        raise ConfigError(f"{path}: a pickle can run code when opened; pass allow_pickle=True if you made it yourself")
+    try:
+        content = reader(path, key)
+    except (OSError, ValueError, EOFError, RuntimeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: cannot be read ({one_line(error)})") from None
+    return _as_array(path, _pick(path, content, key), columns)
+
+
+def _pick(path: Path, content: Any, key: str | None) -> Any:
+    if not isinstance(content, dict):
+        return content
+    if key is not None:
+        if key not in content:
+            raise MissingKey(f"{path}: no entry '{key}'; there are: {', '.join(map(str, content)) or 'none'}")
+        return content[key]
+    for value in content.values():
+        if isinstance(value, pd.DataFrame) or (np.ndim(value) > 0 and np.asarray(value).dtype.kind in "biufc"):
+            return value
+    raise DataError(f"{path}: no array among {', '.join(map(str, content)) or 'nothing'}")
+
+
+def _as_array(path: Path, value: Any, columns: Columns) -> np.ndarray:
+    if isinstance(value, pd.DataFrame):
+        if columns is not None:
+            if value.columns.nlevels > 1:
+                raise DataError(f"{path}: columns can be chosen from a table with one level of names only")
+            if missing := [name for name in columns if name not in value]:
+                raise MissingKey(f"{path}: no columns {missing}; there are: {', '.join(map(str, value.columns))}")
+            value = value[list(columns)]
+        return value.to_numpy()
+    if columns is not None:
+        raise DataError(f"{path}: columns were asked for, but the entry is no table")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise DataError(f"{path}: the entry is {array.dtype}, numbers are needed")
+    return array
+
+
+def _read_npy(path: Path, key: str | None) -> Any:
+    return np.load(path, allow_pickle=False)
+
+
+def _read_npz(path: Path, key: str | None) -> Any:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if key in (None, name)} or dict.fromkeys(archive.files)
+
+
+def _read_hdf5(path: Path, key: str | None) -> Any:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        tables = [name for name in file if isinstance(file[name], h5py.Group) and "pandas_type" in file[name].attrs]
+        arrays = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
+    if key is None and len(tables) > 1:
+        raise MissingKey(f"{path}: several tables, name one as key: {', '.join(tables)}")
+    # pandas lays out its tables itself and reads them with PyTables, which says so where it is not installed
+    wanted = [name for name in tables if key in (None, name)]
+    return {**{name: _read_table(path, name) for name in wanted}, **arrays}
+
+
+def _read_table(path: Path, name: str) -> pd.DataFrame:
+    try:
+        return pd.read_hdf(path, key=name)  # type: ignore[return-value]
+    except ImportError:
+        raise DataError(f"{path}: a table of pandas needs PyTables; pip install tables") from None
+
+
+def _read_torch(path: Path, key: str | None) -> Any:
+    import torch
+
+    content = torch.load(path, weights_only=True, map_location="cpu")
+    if isinstance(content, dict):
+        return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in content.items()}
+    return content.numpy()
+
+
+def _read_csv(path: Path, key: str | None) -> Any:
+    first = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
+    has_header = any(not _is_number(cell) for cell in first.split(","))
+    return pd.read_csv(path, header=0 if has_header else None)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _read_excel(path: Path, key: str | None) -> Any:
+    try:
+        return {str(name): sheet for name, sheet in pd.read_excel(path, sheet_name=None).items()}
+    except ImportError:
+        raise DataError(f"{path}: a workbook needs openpyxl; pip install openpyxl") from None
+
+
+def _read_parquet(path: Path, key: str | None) -> Any:
+    return pd.read_parquet(path)
+
+
+def _read_matlab(path: Path, key: str | None) -> Any:
+    return {name: value for name, value in read_mat(path).items() if not name.startswith("__")}
+
+
+def _read_pickle(path: Path, key: str | None) -> Any:
+    from .pickles import read_pickle
+
+    return read_pickle(path)
+
+
+READERS: dict[str, Callable[[Path, str | None], Any]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    **dict.fromkeys((".h5", ".hdf", ".hdf5", ".h"), _read_hdf5),
+    **dict.fromkeys((".pt", ".pth"), _read_torch),
+    ".csv": _read_csv,
+    **dict.fromkeys((".xls", ".xlsx", ".xlsm"), _read_excel),
+    ".parquet": _read_parquet,
+    ".mat": _read_matlab,
+    **dict.fromkeys((".jl", ".pkl", ".p"), _read_pickle),
+}
+"""Ending -> how such a file is read."""

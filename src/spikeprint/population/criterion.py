@@ -1,0 +1,160 @@
+"""The loss. Enters: embeddings of references, positives, negatives. Leaves: cebra's InfoNCE.
+
+Similarities and InfoNCE are those of ``cebra.models.criterions``; ours are a temperature that never loses its gradient,
+negatives that are left out, and blocks that bound the memory.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from cebra.models import criterions
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from ..core.errors import SettingError
+
+BLOCK = 4096
+"""References whose similarities are held at a time."""
+
+
+@dataclass
+class Loss:
+    """One value of the loss.
+
+    Attributes
+    ----------
+    total, align, uniform : scalars; ``total = align + uniform``
+    log_negatives : mean over references of the log of the number of their negatives: the loss of a collapsed embedding
+    """
+
+    total: torch.Tensor
+    align: torch.Tensor
+    uniform: torch.Tensor
+    log_negatives: torch.Tensor
+
+
+class FlooredCosine(criterions.LearnableCosineInfoNCE):
+    """Cosine similarity with a learnt temperature ``min_temperature + softplus(b)``, or ``exp(b)`` without a floor."""
+
+    def __init__(self, temperature: float, min_temperature: float | None) -> None:
+        super().__init__(temperature, min_temperature)
+        start = math.log(temperature) if min_temperature is None else _softplus_inverse(temperature - min_temperature)
+        self.log_inverse_temperature = nn.Parameter(torch.tensor(start))  # cebra's name of it; here b
+
+    def _prepare_inverse_temperature(self) -> torch.Tensor:
+        free = self.log_inverse_temperature
+        if self.min_temperature is None:
+            return torch.exp(-free)
+        return 1 / (self.min_temperature + nn.functional.softplus(free))
+
+
+class FlooredEuclidean(criterions.LearnableEuclideanInfoNCE):
+    """The same with the negative squared distance."""
+
+    __init__ = FlooredCosine.__init__
+    _prepare_inverse_temperature = FlooredCosine._prepare_inverse_temperature
+
+
+CRITERIA = {
+    ("cosine", "constant"): criterions.FixedCosineInfoNCE,
+    ("euclidean", "constant"): criterions.FixedEuclideanInfoNCE,
+    ("cosine", "auto"): FlooredCosine,
+    ("euclidean", "auto"): FlooredEuclidean,
+}
+"""(distance, temperature_mode) -> criterion."""
+
+
+def build_criterion(distance: str, mode: str, temperature: float, min_temperature: float | None) -> nn.Module:
+    """Return a criterion.
+
+    Raises
+    ------
+    SettingError
+        A learnt temperature that starts at or below its floor.
+    """
+    kind = CRITERIA[distance, mode]
+    if mode == "constant":
+        return kind(temperature)
+    if min_temperature is not None and temperature <= min_temperature:
+        raise SettingError(
+            f"temperature {temperature:g} is not above min_temperature {min_temperature:g}; a learnt one starts above"
+        )
+    return kind(temperature, min_temperature)
+
+
+def _softplus_inverse(value: float) -> float:
+    return value + math.log(-math.expm1(-value)) if value > 0 else math.nan
+
+
+def info_nce(
+    criterion: Any,
+    reference: torch.Tensor,
+    positive: torch.Tensor,
+    negative: torch.Tensor,
+    group: torch.Tensor | None = None,
+    negative_group: torch.Tensor | None = None,
+) -> Loss:
+    """Return the loss of ``reference`` (n, d) with its ``positive`` (n, d) against shared ``negative`` (m, d).
+
+    Parameters
+    ----------
+    group, negative_group : (n,), (m,) a negative of the reference's own group is none; None = all are
+    """
+    at_once = range(0, len(reference), BLOCK)
+    blocks = [slice(start, start + BLOCK) for start in at_once]
+    log_n = torch.full((len(reference),), math.log(len(negative)), device=reference.device)
+    if group is not None and negative_group is not None:
+        own = torch.bincount(negative_group + 1, minlength=int(group.max()) + 2)[group + 1]
+        log_n = (len(negative) - own).clamp_min(1).log()
+    parts = []
+    for at in blocks:
+        inputs = (
+            criterion,
+            reference[at],
+            positive[at],
+            negative,
+            None if group is None else group[at],
+            negative_group,
+        )
+        parts.append(_part(*inputs) if len(blocks) == 1 else checkpoint(_part, *inputs, use_reentrant=False))
+    align, uniform = (torch.stack(values).sum() / len(reference) for values in zip(*parts, strict=True))
+    return Loss(align + uniform, align, uniform, log_n.mean())
+
+
+def _part(
+    criterion: Any,
+    reference: torch.Tensor,
+    positive: torch.Tensor,
+    negative: torch.Tensor,
+    group: torch.Tensor | None,
+    negative_group: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums over some references."""
+    near, far = criterion._distance(reference, positive, negative)
+    # cebra's ``infonce`` is the same sum, in TorchScript and in several times the memory
+    is_own = None if group is None or negative_group is None else group[:, None] == negative_group
+    return -near.sum(), _LogSumExp.apply(far, is_own).sum()
+
+
+class _LogSumExp(torch.autograd.Function):
+    """Log of the summed exponentials of each row, worked out in the memory of its input, which nobody needs again."""
+
+    @staticmethod
+    def forward(ctx: Any, far: torch.Tensor, is_own: torch.Tensor | None) -> torch.Tensor:  # type: ignore[override]
+        """Rows of ``far`` (n, m) without the cells where ``is_own``."""
+        weights = far.detach()
+        if is_own is not None:
+            weights.masked_fill_(is_own, -torch.inf)
+        largest = weights.amax(dim=1, keepdim=True)
+        weights.sub_(largest).exp_()
+        total = weights.sum(dim=1)
+        ctx.save_for_backward(weights, total)
+        return total.log() + largest[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        """Softmax of each row."""
+        weights, total = ctx.saved_tensors
+        return weights * (slope / total)[:, None], None

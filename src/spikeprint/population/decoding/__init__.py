@@ -1,0 +1,1 @@
+"""Which stimulus was shown: models on trials, k-shot studies, scores."""

@@ -1,0 +1,77 @@
+"""Plots of models and embeddings. Enters: fitted models, embeddings, scores. Leaves: axes of matplotlib.
+
+The plots are cebra's; a colour map is used for labels in time too, models are compared on the axes given.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cebra
+import numpy as np
+from cebra.integrations import matplotlib as theirs
+
+from ..core.errors import PopulationError
+from .embedder import PopulationEmbedder
+
+plot_loss = theirs.plot_loss
+plot_temperature = theirs.plot_temperature
+plot_consistency = theirs.plot_consistency
+plot_overview = theirs.plot_overview
+
+
+def plot_embedding(embedding: Any, embedding_labels: Any = "grey", idx_order: Any = None, **options: Any) -> Any:
+    """Plot an embedding in two or three dimensions and return the axes.
+
+    Parameters
+    ----------
+    embedding : (n, d)
+    embedding_labels : a colour, ``time``, or (n,) values
+    idx_order : two or three dimensions, or ``variance``: the three that vary most
+    options : of ``cebra.plot_embedding``, e.g. ``ax, cmap, markersize, alpha, title``
+    """
+    values = np.asarray(embedding)
+    if isinstance(embedding_labels, str) and embedding_labels == "time":
+        embedding_labels = np.arange(len(values))
+    if isinstance(idx_order, str):
+        if idx_order != "variance":
+            raise PopulationError(f"idx_order = '{idx_order}': dimensions, or 'variance'")
+        idx_order = tuple(np.argsort(-np.nanvar(values, axis=0))[: min(3, values.shape[1])].tolist())
+    return theirs.plot_embedding(values, embedding_labels=embedding_labels, idx_order=idx_order, **options)
+
+
+def plot_embedding_interactive(embedding: Any, **options: Any) -> Any:
+    """Plot an embedding with plotly; see ``cebra.plot_embedding_interactive``.
+
+    Raises
+    ------
+    PopulationError
+        plotly is not installed.
+    """
+    if not cebra.is_plotly_available:
+        raise PopulationError("an interactive plot needs plotly; pip install plotly")
+    return cebra.plot_embedding_interactive(np.asarray(embedding), **options)
+
+
+def compare_models(
+    models: list[PopulationEmbedder], labels: Sequence[Any] | None = None, ax: Any = None, cmap: str = "cebra",
+    **options: Any,
+) -> Any:  # fmt: skip
+    """Plot the losses of several models on one pair of axes and return them.
+
+    Raises
+    ------
+    PopulationError
+        No list of models, or labels of another number.
+    """
+    if not isinstance(models, list) or not all(hasattr(model, "state_dict_") for model in models):
+        raise PopulationError("compare_models needs a list of fitted models")
+    if labels is not None and len(labels) != len(models):
+        raise PopulationError(f"compare_models: {len(models)} models, {len(labels)} labels; one for each")
+    import matplotlib
+
+    colours = matplotlib.colormaps[cmap](np.linspace(0, 1, len(models)))
+    for number, model in enumerate(models):
+        colour = options.get("color", colours[number])
+        rest = {name: value for name, value in options.items() if name != "color"}
+        ax = plot_loss(model, label=None if labels is None else labels[number], ax=ax, color=colour, **rest)
+    return ax

@@ -1,0 +1,207 @@
+"""Scores, consistency, decoders, plots, search: cebra's answers where it is right, better ones where it is not."""
+
+from pathlib import Path
+
+import cebra
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from population_models import QUICK, quick
+from spikeprint.population import (
+    CVDecoder,
+    GridSearch,
+    KNNDecoder,
+    L1LinearRegressor,
+    compare_models,
+    consistency_score,
+    goodness_of_fit_history,
+    goodness_of_fit_score,
+    infonce_loss,
+    plot_consistency,
+    plot_embedding,
+    plot_loss,
+    plot_overview,
+    plot_temperature,
+)  # fmt: skip
+from spikeprint.synth.populations import Simulated
+
+
+def test_a_collapsed_model_of_two_sessions_scores_nothing(track: Simulated, position: np.ndarray) -> None:
+    model = quick(max_iterations=2).fit([track.counts, track.counts], [position, position])
+    for parameter in model.model_.encoders[0].parameters():
+        torch.nn.init.zeros_(parameter)
+    bits = goodness_of_fit_score(model, track.counts, position, session_id=0, num_batches=20)
+    assert bits == pytest.approx(0, abs=1e-5)
+
+
+def test_scores_agree_with_each_other_and_refuse_other_labels(track: Simulated, position: np.ndarray) -> None:
+    model = quick(max_iterations=60).fit(track.counts, position)
+    loss = infonce_loss(model, track.counts, position, random_state=0, num_batches=50)
+    corrected = infonce_loss(
+        model, track.counts, position.astype(np.float32), random_state=0, num_batches=50, correct_by_batchsize=True
+    )
+    assert loss - corrected == pytest.approx(np.log(64))
+    assert model.score(track.counts, position) == pytest.approx(-corrected / np.log(2), abs=0.1)
+    assert goodness_of_fit_history(model)[-10:].mean() > goodness_of_fit_history(model)[:10].mean()
+    with pytest.raises(ValueError, match="found continuous of 2; the model was fitted on continuous of 1"):
+        infonce_loss(model, track.counts, np.stack([position, position], axis=1))
+    with pytest.raises(ValueError, match="one session at a time"):
+        infonce_loss(model, [track.counts], [position])
+
+
+def test_consistency_of_runs_is_that_of_cebra() -> None:
+    rng = np.random.default_rng(0)
+    runs = [rng.normal(size=(100, 3)) for _ in range(3)]
+    ours, theirs = (
+        consistency_score(runs, between="runs"),
+        cebra.sklearn.metrics.consistency_score(runs, between="runs"),
+    )
+    assert np.allclose(ours[0], theirs[0])
+    assert np.array_equal(ours[1], theirs[1])
+
+
+def test_consistency_of_datasets_takes_classes_gaps_and_several_runs() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.uniform(0, 1, 600)
+    base = np.stack([np.cos(3 * label), np.sin(3 * label)], axis=1)
+    turned = [base @ np.linalg.qr(rng.normal(size=(2, 2)))[0] + rng.normal(0, 0.05, base.shape) for _ in range(4)]
+    scores, pairs, ids = consistency_score(
+        turned, between="datasets", labels=[label] * 4, dataset_ids=["a", "a", "b", "b"], num_discretization_bins=20
+    )
+    assert (len(scores), len(pairs), ids.tolist()) == (2, 2, ["a", "b"])
+    assert scores.min() > 0.95
+    assert plot_consistency(scores, pairs=pairs, datasets=ids) is not None
+    classes = (label * 4).astype(int)
+    by_class = consistency_score(turned[:2], between="datasets", labels=[classes, np.where(classes == 3, 2, classes)])
+    assert by_class[0].min() > 0.9
+    both = np.stack([label, label**2], axis=1)
+    assert (
+        consistency_score(turned[:2], between="datasets", labels=[both] * 2, num_discretization_bins=15)[0].min() > 0.9
+    )
+
+
+def test_consistency_on_other_rows_knows_that_noise_has_none() -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(size=(60, 20)) for _ in range(2)]
+    assert consistency_score(noise, between="runs")[0].min() > 0.2
+    assert consistency_score(noise, between="runs", cv=True)[0].max() < 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"embeddings": [np.ones((5, 2))], "between": "runs"}, "two or more"),
+        ({}, "must be said"),
+        ({"between": "days"}, "must be said"),
+        ({"between": "runs", "labels": [1, 2]}, "takes no labels"),
+        ({"between": "datasets"}, "found|none labels|labels; one for each"),
+    ],
+)
+def test_bad_requests_of_consistency_are_told(options: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        consistency_score(**{"embeddings": [np.ones((5, 2)), np.ones((5, 2))], **options})
+
+
+def test_classes_are_scored_by_accuracy() -> None:
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 4, 400)
+    embedding = np.eye(4)[classes] + rng.normal(0, 0.6, (400, 4))
+    for decoder in (KNNDecoder(), L1LinearRegressor(alpha=0.1)):
+        decoder.fit(embedding[:300], classes[:300])
+        predicted = decoder.predict(embedding[300:])
+        assert decoder.score(embedding[300:], classes[300:]) == (predicted == classes[300:]).mean() > 0.5
+    smooth = embedding @ np.arange(4.0)
+    assert KNNDecoder().fit(embedding[:300], smooth[:300]).score(embedding[300:], smooth[300:]) > 0.5
+
+
+def test_a_cross_validated_decoder_knows_circles_and_refuses_rows_it_has_seen(
+    track: Simulated, position: np.ndarray
+) -> None:
+    model = quick(max_iterations=60).fit(track.counts[:900], position[:900])
+    embedding = model.transform(track.counts)
+    decoder = CVDecoder(embedder=model).fit(embedding[:900], position[:900])
+    assert "n_neighbors" in decoder.best_params_
+    with pytest.raises(ValueError, match="was fitted on the labels"):
+        decoder.score(embedding[:800], position[:800])
+    assert decoder.score(embedding[:800], position[:800], allow_seen=True) > decoder.score(
+        embedding[900:], position[900:]
+    )
+    angle = np.linspace(0, 20, 600) % (2 * np.pi)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    assert CVDecoder(period=2 * np.pi).fit(circle[::2], angle[::2]).median_error(circle, angle) < 0.1
+
+
+def test_plots_return_their_axes(track: Simulated, position: np.ndarray) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    model = quick().fit(track.counts, position)
+    embedding = model.transform(track.counts)
+    axes = plot_embedding(embedding, embedding_labels="time", cmap="magma", idx_order="variance")
+    assert axes.collections[0].get_cmap().name == "magma"
+    for plot in (plot_loss, plot_temperature):
+        assert len(plot(model).lines[0].get_ydata()) == 30
+    _, mine = plt.subplots()
+    assert compare_models([model, model], labels=["a", "b"], ax=mine) is mine
+    assert len(mine.lines) == 2
+    assert len(plot_overview(model, track.counts)[1]) == 3
+    with pytest.raises(ValueError, match="2 models, 1 labels"):
+        compare_models([model, model], labels=["a"])
+    plt.close("all")
+
+
+def test_a_grid_is_compared_by_bits_over_seeds_and_comes_back(tmp_path: Path, track: Simulated) -> None:
+    shared = {name: value for name, value in QUICK.items() if name != "random_state"}
+    params = {**shared, "time_offsets": [1, 5], "max_iterations": 10}
+    grid = GridSearch().fit_models({"a_b": track.counts}, params, tmp_path / "grid", seeds=(0, 1), n_workers=1)
+    table = grid.get_df_results()
+    assert table[["time_offsets", "seed"]].to_numpy().tolist() == [[1, 0], [1, 1], [5, 0], [5, 1]]
+    best = table.groupby("time_offsets")["held_out_bits"].mean().idxmax()
+    assert grid.get_best_model(dataset_name="a_b").time_offsets == best
+    back = GridSearch.load(tmp_path / "grid")
+    pd.testing.assert_frame_equal(back.results_, table)
+    assert back.get_best_model().time_offsets == best
+    with pytest.raises(ValueError, match="no dataset 'c'"):
+        grid.get_best_model(dataset_name="c")
+
+
+def test_the_usage_page_of_cebra_runs_with_our_names(tmp_path: Path) -> None:
+    """The steps of https://cebra.ai/docs/usage.html, the import changed."""
+    from spikeprint.population import PopulationEmbedder as CEBRA
+    from spikeprint.population import load_data
+
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "neural_data", neural=rng.normal(0, 1, (100, 3)), new_neural=rng.normal(0, 1, (100, 4)))
+    neural_data = load_data(file=tmp_path / "neural_data.npz", key="neural")
+    new_neural = load_data(file=tmp_path / "neural_data.npz", key="new_neural")
+    continuous, discrete = rng.normal(0, 1, (100, 3)), rng.integers(0, 10, 100)
+    cebra_model = CEBRA(
+        model_architecture="offset10-model", batch_size=512, learning_rate=3e-4, temperature=1.12, max_iterations=5,
+        conditional="time_delta", output_dimension=3, distance="cosine", device="cpu", verbose=False, time_offsets=10,
+    )  # fmt: skip
+    CEBRA(**{**cebra_model.get_params(), "conditional": "time"}).fit(neural_data)
+    cebra_model.fit(neural_data, continuous)
+    cebra_model.fit(neural_data, discrete)
+    cebra_model.fit(neural_data, continuous, discrete)
+    cebra_model.partial_fit(neural_data, continuous, discrete)
+    path = cebra_model.save(tmp_path / "cebra_model.pt")
+    embedding = CEBRA.load(path).transform(neural_data)
+    assert embedding.shape == (100, 3)
+    single = CEBRA(**{**cebra_model.get_params(), "max_adapt_iterations": 3}).fit(neural_data, continuous)
+    single.fit(new_neural, continuous, adapt=True)  # cebra would fall back to time without a word
+    assert single.transform(new_neural).shape == (100, 3)
+    multi = cebra_model.fit([neural_data, new_neural], [continuous, rng.normal(0, 1, (100, 3))])
+    embeddings = [multi.transform(x, session_id=i) for i, x in enumerate((neural_data, new_neural))]
+    scores, _, _ = consistency_score(
+        embeddings=embeddings, labels=[continuous[:, 0]] * 2, dataset_ids=["achilles", "buddy"], between="datasets",
+        num_discretization_bins=10,
+    )  # fmt: skip
+    assert len(scores) == 2
+    hybrid = CEBRA(**{**cebra_model.get_params(), "hybrid": True, "output_dimension": 4})
+    assert hybrid.fit(neural_data, continuous).transform(neural_data).shape == (100, 4)
+    decoder = KNNDecoder(n_neighbors=5).fit(embedding[:80], discrete[:80])
+    assert 0 <= decoder.score(embedding[80:], discrete[80:]) <= 1
