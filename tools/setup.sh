@@ -21,5 +21,5 @@ else
     || { say "PyTorch's own wheel index cannot be reached: taking the package index's build"; pip install --no-deps "$torch"; }
 fi
 say "installing the other packages"
-pip install -c constraints.txt -e '.[dev]'
+pip install -c constraints.txt -e '.[dev,team]'
 say "ready in $(( $(date +%s) - started )) s"
