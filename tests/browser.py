@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-OPTIONS = (
-    "--headless=new --no-sandbox --remote-debugging-pipe --no-first-run --disable-extensions --disable-dev-shm-usage "
-    "--disable-background-networking --disable-component-update --enable-unsafe-swiftshader --use-angle=swiftshader "
-    "--hide-scrollbars --window-size=1500,1150"
-).split()
+OPTIONS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--enable-unsafe-swiftshader",
+    "--use-angle=swiftshader",
+    "--hide-scrollbars",
+    "--window-size=1500,1150",
+]
 
 
 def find_browser() -> str | None:

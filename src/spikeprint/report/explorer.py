@@ -179,7 +179,11 @@ def _pack_motion(motion: Motion) -> dict[str, Any]:
     """Displacement at some of its depths."""
     n = len(motion.depths_um)
     some = np.unique(np.linspace(0, n - 1, min(n, MAX_DEPTHS)).round().astype(np.int64))
-    arrays = {"displacement": motion.displacement_um[:, some], "times": motion.times_s, "depths": motion.depths_um[some]}
+    arrays = {
+        "displacement": motion.displacement_um[:, some],
+        "times": motion.times_s,
+        "depths": motion.depths_um[some],
+    }
     return {"axis": motion.axis} | {name: _plain(values.astype(np.float32)) for name, values in arrays.items()}
 
 

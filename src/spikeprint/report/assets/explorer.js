@@ -114,6 +114,9 @@ for (const panels of Object.values(CLOUDS)) {
   panels.forEach((panel, i) => { panel.id = i ? String(i + 1) : ""; });
 }
 
+// Plotly's default buttons hold one that uploads what is drawn: only those named here are shown
+const asked = (...buttons) => ({ responsive: true, displaylogo: false, plotlyServerURL: "", modeBarButtons: [buttons] });
+
 // State, kept in the address ---------------------------------------------------------------------------------------
 
 const state = { spike: inTime[Math.floor(SHOWN / 2)], colour: "size", frame: "after", from: 0, window: 1000 };
@@ -174,7 +177,7 @@ function drawCloud(name, rows) {
   if (name === "global") layout.yaxis2 = { ...layout.yaxis2, matches: "y" };
   if (name === "global" && hasZ) layout.yaxis3 = { ...layout.yaxis3, matches: "y" };
   layout.shapes = rings(name);
-  return Plotly.react(el(name), traces, layout, { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+  return Plotly.react(el(name), traces, layout, asked("zoom2d", "pan2d", "resetScale2d", "toImage"));
 }
 
 function rings(name) {
@@ -282,7 +285,7 @@ function drawSpace(i, around, places) {
   }
   const axis = (text) => ({ title: { text }, backgroundcolor: "#fff", gridcolor: GRID });
   return Plotly.react(el("space"), traces, { margin: { l: 0, r: 0, t: 0, b: 0 }, showlegend: false, font: { size: 10 }, uirevision: "kept",
-    scene: { xaxis: axis("x"), yaxis: axis("y"), zaxis: axis("z"), aspectmode: "data", camera: { eye: { x: 1.5, y: -1.2, z: 1.0 } } } }, { responsive: true, displaylogo: false });
+    scene: { xaxis: axis("x"), yaxis: axis("y"), zaxis: axis("z"), aspectmode: "data", camera: { eye: { x: 1.7, y: -1.5, z: 1.3 } } } }, asked("orbitRotation", "zoom3d", "pan3d", "resetCameraDefault3d", "toImage"));
 }
 
 function drawMotion(i) {
