@@ -30,6 +30,9 @@ from . import pick_row, run_stage
 LOGGER = logging.getLogger(__name__)
 N_CONTACTS = 10
 SHOWN_SCORES = ("median_um", "drift_mae_um", "rho_soft4")
+BASELINE: LocalizerName = "monopole"
+INSTEAD: LocalizerName = "center_of_mass"
+"""What a method is drawn beside; the second where it is the first."""
 DPI = 110
 
 
@@ -101,12 +104,13 @@ def match_units(sorting: Sorting, peaks: Peaks, contacts_um: np.ndarray) -> np.n
 
 
 def _write_figures(folder: Path, found: Localised, localizer: SpikeLocalizer, truth: GroundTruth | None) -> None:
-    """The method beside the batched monopole, with a motion of its own."""
-    params = localizer.params.model_copy(update={"method": "monopole"})
+    """The method beside a simple one with a motion of its own."""
+    method = localizer.params.method
+    other = BASELINE if method != BASELINE else INSTEAD
+    params = localizer.params.model_copy(update={"method": other})
     baseline = SpikeLocalizer(params, localizer.spikes, localizer.seed).transform_source(found.source)
-    methods = {
-        name: Located(one.positions, one.corrected, one.motions)
-        for name, one in (("monopole", baseline), (localizer.params.method, found))
+    methods: dict[str, Located] = {
+        name: Located(one.positions, one.corrected, one.motions) for name, one in ((other, baseline), (method, found))
     }
     figures = draw_figures(found.peaks, found.source.contacts_um, methods, localizer.curves_, truth)
     with atomic_folder(folder) as temporary:
