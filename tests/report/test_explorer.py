@@ -16,7 +16,9 @@ from spikeprint.core.spikes import Motion, Peaks, Positions
 from spikeprint.report.explorer import MISSING, Snippets, SpikeView, make_payload, render
 
 
-def make_view(n: int = 800, m: int = 40, n_contacts: int = 24, k: int = 10, z: bool = True) -> SpikeView:
+def make_view(
+    n: int = 800, m: int = 40, n_contacts: int = 24, k: int = 10, z: bool = True, n_samples: int = 75
+) -> SpikeView:
     """Spikes around a probe of two columns, some of them with waveforms."""
     rng = np.random.default_rng(1)
     contacts = np.column_stack([np.tile([0.0, 32.0], n_contacts // 2), np.repeat(np.arange(n_contacts // 2) * 20.0, 2)])
@@ -33,7 +35,7 @@ def make_view(n: int = 800, m: int = 40, n_contacts: int = 24, k: int = 10, z: b
     corrected[:, 1] -= 5 * np.sin(peaks.times_s / 15)
     rows = np.sort(rng.choice(n, m, replace=False))
     around = np.argsort(np.abs(contacts[channels[rows], None] - contacts[None]).sum(axis=2), axis=1)[:, :k]
-    t = np.arange(75) - 25
+    t = np.arange(n_samples) - 25
     size = 120 / (1 + np.linalg.norm(contacts[around] - truth[rows, None, :2], axis=2) / 20)
     smooth = -(size[:, :, None] * np.exp(-((t / 5) ** 2))).astype(np.float32)
     raw = smooth + rng.normal(0, 6, smooth.shape).astype(np.float32)
@@ -101,6 +103,14 @@ def test_what_is_not_known_is_left_out_or_missing(view: SpikeView) -> None:
     assert np.isnan(decode(spikes["z"])).all()
 
 
+def test_integers_are_as_small_as_they_can_be(view: SpikeView) -> None:
+    large = replace(view, units=view.units + 40_000)
+    for one, kind in ((view, "int16"), (large, "int32")):
+        packed = make_payload(one, n_background=0)["spikes"]["unit"]
+        assert packed["type"] == kind
+        np.testing.assert_array_equal(decode(packed), one.units[one.snippets.rows])
+
+
 def test_a_view_that_does_not_agree_is_refused(view: SpikeView) -> None:
     with pytest.raises(DataError, match=r"800 peaks, but {'units': 3}"):
         replace(view, units=np.zeros(3, dtype=int))
@@ -111,7 +121,7 @@ def test_a_view_that_does_not_agree_is_refused(view: SpikeView) -> None:
 
 
 def test_the_page_is_whole_and_small_at_full_size() -> None:
-    page = render(make_payload(make_view(n=61_000, m=1_000, n_contacts=384)))
+    page = render(make_payload(make_view(n=61_000, m=1_000, n_contacts=384, n_samples=90)))
     assert len(page.encode()) < 10e6
     assert "<!--" not in page.split("<script")[0]
     assert "rec &lt;1&gt; &amp; &lt;/script&gt;" in page

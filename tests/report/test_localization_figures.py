@@ -61,7 +61,7 @@ def test_more_spikes_than_can_be_drawn_are_drawn_by_lot(cloud: Cloud, monkeypatc
 
 def test_correlations_say_their_mean_off_the_diagonal() -> None:
     matrix = np.array([[1, 0.2, 0.4], [0.2, 1, 0.6], [0.4, 0.6, 1]])
-    assert "one: mean 0.400" in titles(plot_ncc({"one": matrix}))
+    assert "one\nmean 0.400" in titles(plot_ncc({"one": matrix}))
 
 
 def test_entropy_says_its_mean_without_empty_seconds() -> None:
@@ -108,7 +108,9 @@ def test_mean_sizes_are_those_of_depth_and_second() -> None:
 
 
 def test_sizes_say_how_much_a_depth_varies(cloud: Cloud) -> None:
-    even = replace(cloud, log_size=np.full(300, 3.0))
+    many = Cloud(*(np.repeat(values, 8, axis=0) for values in (cloud.times_s, cloud.xyz_um, cloud.log_size)))
+    even = replace(many, log_size=np.full(2400, 3.0))
+    assert "mean nan" not in " ".join(titles(plot_sizes(many)))
     assert "mean 0.000" in titles(plot_sizes(even))
 
 
@@ -117,6 +119,12 @@ def test_convergence_has_a_panel_for_each_part() -> None:
     figure = plot_convergence(curves.assign(value=[2.0, 1.0, 0.5, 0.6]))
     assert titles(figure) == ["loss", "rho"]
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [0.5, 0.6])
+
+
+def test_rounds_of_training_follow_one_another() -> None:
+    curves = pd.DataFrame({"epoch": [0, 1, 0, 1], "split": "train", "part": "rho", "value": [0.1, 0.2, 0.3, 0.4]})
+    lines = plot_convergence(curves).axes[0].lines
+    assert [list(line.get_xdata()) for line in lines] == [[0, 1], [2, 3]]
 
 
 def test_agreement_is_measured_on_known_pairs() -> None:
@@ -157,8 +165,11 @@ def test_all_figures_of_a_recording(cloud: Cloud, with_truth: bool, alone: bool)
     located = Located(places, places, [Motion(np.zeros((10, 1)), times, np.array([50.0]))])
     truth = GroundTruth(samples, np.zeros(300, dtype=int), np.zeros((1, 3)), np.zeros((2, 1, 2)), 0.2)
     methods = {"net": located} if alone else {"monopole": Located(places, places, located.motions), "net": located}
-    curves = [] if alone else [Curve(0, "train", "loss", 1.0)]
+    parts = ("position", "total"), ("rho", "total")
+    curves = [] if alone else [Curve(0, "train", part, 1.0) for phase in parts for part in phase]
     figures = draw_figures(peaks, CONTACTS, methods, curves, truth if with_truth else None)
     pairs = set() if alone else {"displacements", "agreement", "convergence"}
     always = {"raster", "raster_z", "correlations", "entropy", "projections", "comparison", "local", "sizes", "motion"}
     assert set(figures) == always | pairs
+    if not alone:
+        assert titles(figures["convergence"]) == ["position", "total", "rho", "total, joint phase"]

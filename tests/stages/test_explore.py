@@ -57,7 +57,7 @@ def test_the_page_holds_the_spikes_and_every_localiser_that_needs_no_training(fo
     known = steps[steps != -32768] * error["scale"] + error["offset"]
     assert np.median(known) == pytest.approx(scores["median_um"], abs=0.05)
     # the sorting is the truth: a peak that is a true spike has a unit
-    units = np.frombuffer(base64.b64decode(told["spikes"]["unit"]["data"]), dtype=np.int32)
+    units = np.frombuffer(base64.b64decode(told["spikes"]["unit"]["data"]), dtype=np.int16)
     assert (units >= 0).mean() == pytest.approx((steps != -32768).mean(), abs=0.05)
 
 

@@ -14,6 +14,7 @@ from .style import GRID, MUTED, PALETTE, RC, WIDTH_IN, make_grid
 
 MAX_DRAWN = 200_000
 MAX_WINDOWS = 4
+LINES = ("solid", "dashed", "dotted")
 
 
 def measure_agreement(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
@@ -114,6 +115,8 @@ def _sample(motion: Motion, times_s: np.ndarray, depths_um: np.ndarray) -> np.nd
 def _draw_map(axis: Axes, grid: Motion, values: np.ndarray, size: float, title: str) -> None:
     drawn = axis.pcolormesh(grid.times_s, _spread(grid.depths_um), _widen(values), cmap="RdBu_r", vmin=-size, vmax=size)
     axis.set(title=title, xlabel="time (s)", ylabel="depth (µm)")
+    if len(grid.depths_um) == 1:
+        axis.set(yticks=[], ylabel="all depths")
     axis.figure.colorbar(drawn, ax=axis, label="µm", pad=0.01)
 
 
@@ -132,8 +135,9 @@ def _draw_traces(axis: Axes, maps: dict[str, np.ndarray], reference: Motion) -> 
     for color, column in zip(PALETTE, some, strict=False):
         depth = reference.depths_um[column]
         axis.plot(reference.times_s, reference.displacement_um[:, column], color=color, linewidth=2.5, alpha=0.35)
-        for line, values in zip(("-", "--", ":"), maps.values(), strict=False):
+        for line, values in zip(LINES, maps.values(), strict=False):
             axis.plot(reference.times_s, values[:, column], color=color, linestyle=line, linewidth=1.1)
         axis.plot([], [], color=color, label=f"{depth:.0f} µm")
     axis.legend(title="depth", ncols=2)
-    axis.set(title=f"reference (broad), {', '.join(maps)}", xlabel="time (s)", ylabel="displacement (µm)")
+    names = [f"{name} ({line})" for name, line in zip(maps, LINES, strict=False)]
+    axis.set(title=f"reference (broad), {', '.join(names)}", xlabel="time (s)", ylabel="displacement (µm)")

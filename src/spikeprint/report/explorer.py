@@ -190,7 +190,8 @@ def _pack_motion(motion: Motion) -> dict[str, Any]:
 def _pack(values: np.ndarray) -> dict[str, Any]:
     """Integers as they are; numbers in 65,535 steps between the smallest and the largest, NaN as ``MISSING``."""
     if values.dtype.kind in "iu":
-        return _plain(values.astype(np.int32))
+        is_small = np.abs(values.astype(np.int64)).max(initial=0) <= np.iinfo(np.int16).max
+        return _plain(values.astype(np.int16 if is_small else np.int32))
     known = np.isfinite(values)
     low, high = (values[known].min(), values[known].max()) if known.any() else (0.0, 0.0)
     scale = max(float(high - low), 1e-9) / 65_534

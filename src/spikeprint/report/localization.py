@@ -11,12 +11,16 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.colors import hsv_to_rgb
+from matplotlib.colors import LinearSegmentedColormap, hsv_to_rgb
 from matplotlib.figure import Figure
 
 from .style import GRID, MUTED, PALETTE, RC, WIDTH_IN, make_grid
 
 MAX_DRAWN = 200_000
+MIN_SPIKES = 5
+"""Fewer in a second say little of a depth's mean size."""
+INKS = LinearSegmentedColormap.from_list("inks", ["#cfcfcf", "#000000"])
+"""Greys that can be seen on white."""
 DARK = "#000000"
 
 
@@ -42,7 +46,7 @@ def plot_rasters(clouds: Mapping[str, Cloud], colour: Literal["size", "z"] = "si
             values = cloud.log_size if colour == "size" else cloud.xyz_um[:, 2]
             rows = _order(values)
             style: dict[str, Any] = {
-                "cmap": "Greys" if colour == "size" else "viridis",
+                "cmap": INKS if colour == "size" else "viridis",
                 "s": 2,
                 "linewidth": 0,
                 "rasterized": True,
@@ -62,7 +66,7 @@ def plot_ncc(matrices: Mapping[str, np.ndarray]) -> Figure:
         for axis, (name, matrix) in zip(grid.axes, matrices.items(), strict=True):
             mean = matrix[~np.eye(len(matrix), dtype=bool)].mean()
             drawn = axis.imshow(matrix, cmap="Reds", vmin=low, vmax=1, origin="lower")
-            axis.set(title=f"{name}: mean {mean:.3f}", xlabel="time (s)", ylabel="time (s)")
+            axis.set(title=f"{name}\nmean {mean:.3f}", xlabel="time (s)", ylabel="time (s)")
         grid.figure.colorbar(drawn, ax=grid.axes, label="correlation", shrink=0.8)
     return grid.figure
 
@@ -73,7 +77,7 @@ def plot_entropy(traces: Mapping[str, np.ndarray]) -> Figure:
         grid = make_grid(1, 1, 2.6)
         for color, (name, values) in zip(PALETTE, traces.items(), strict=False):
             grid.axes[0].plot(values, color=color, linewidth=1.2, label=f"{name}: mean {np.nanmean(values):.3f}")
-        grid.axes[0].legend()
+        grid.axes[0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3)
         grid.axes[0].grid(axis="y", color=GRID, linewidth=0.7)
         grid.axes[0].set(title="spatial entropy, lower is sharper", xlabel="time (s)", ylabel="nats")
     return grid.figure
@@ -164,14 +168,16 @@ def plot_sizes(cloud: Cloud, depth_um: float = 20.0) -> Figure:
         drawn = axes["map"].imshow(means, aspect="auto", origin="lower", extent=extent, cmap="viridis")
         figure.colorbar(drawn, ax=axes["map"], label="mean log10 size", pad=0.01)
         axes["map"].set(title="does a depth keep its size?", xlabel="time (s)", ylabel="depth (µm)")
-        spread = [np.nanstd(row) if np.isfinite(row).sum() > 1 else np.nan for row in means]
+        _, certain = average_sizes(cloud, depth_um, MIN_SPIKES)
+        spread = np.array([np.nanstd(row) if np.isfinite(row).sum() > 1 else np.nan for row in certain])
+        mean = spread[np.isfinite(spread)].mean() if np.isfinite(spread).any() else np.nan
         axes["spread"].plot(spread, depths, color=PALETTE[0], marker="o", markersize=3)
-        axes["spread"].set(title=f"mean {np.nanmean(spread):.3f}", xlabel="std over time", ylabel="depth (µm)")
+        axes["spread"].set(title=f"mean {mean:.3f}", xlabel="std over time", ylabel="depth (µm)")
     return figure
 
 
-def average_sizes(cloud: Cloud, depth_um: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return depths (n_depths,) and the mean size (n_depths, n_seconds) there, NaN without spikes."""
+def average_sizes(cloud: Cloud, depth_um: float, min_spikes: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return depths (n_depths,) and the mean size (n_depths, n_seconds) there, NaN with fewer spikes than asked for."""
     known = np.isfinite(cloud.xyz_um[:, 1])
     depth = np.floor(cloud.xyz_um[known, 1] / depth_um).astype(np.int64)
     second = cloud.times_s[known].astype(np.int64)
@@ -180,12 +186,12 @@ def average_sizes(cloud: Cloud, depth_um: float) -> tuple[np.ndarray, np.ndarray
     cell = (depth - low) * n_seconds + second
     count = np.bincount(cell, minlength=shape[0] * shape[1])
     total = np.bincount(cell, cloud.log_size[known], minlength=len(count))
-    means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    means = np.where(count >= min_spikes, total / np.maximum(count, 1), np.nan)
     return (np.arange(shape[0]) + low + 0.5) * depth_um, means.reshape(shape)
 
 
 def plot_convergence(curves: pd.DataFrame, parts: Sequence[str] = ()) -> Figure:
-    """Draw what training logged: one panel per part, by epoch, the joint phase after the training.
+    """Draw what training logged: one panel per part, by epoch; a round after another is a line of its own.
 
     Parameters
     ----------
@@ -196,11 +202,19 @@ def plot_convergence(curves: pd.DataFrame, parts: Sequence[str] = ()) -> Figure:
         grid = make_grid(len(names), 3, 2.4)
         for axis, name in zip(grid.axes, names, strict=True):
             mine = curves[curves["part"] == name]
+            length = int(mine["epoch"].max()) + 1
             for color, (split, rows) in zip(PALETTE, mine.groupby("split", sort=False), strict=False):
-                axis.plot(rows["epoch"], rows["value"], color=color, marker="o", markersize=3, label=str(split))
+                for turn, part in rows.groupby(number_rounds(rows["epoch"])):
+                    label = str(split) if turn == 0 else None
+                    axis.plot(part["epoch"] + turn * length, part["value"], color=color, marker="o", ms=3, label=label)
             axis.set(title=name, xlabel="epoch")
             axis.legend()
     return grid.figure
+
+
+def number_rounds(epochs: pd.Series) -> np.ndarray:
+    """Return the round of each row: a new one begins where the epoch does not rise."""
+    return np.concatenate([[0], np.cumsum(np.diff(epochs.to_numpy()) <= 0)])
 
 
 def _project(axis: Axes, key: str, cloud: Cloud, contacts_um: np.ndarray, limits: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from ..training import Curve
 from .agreement import plot_agreement, plot_motions
 from .localization import (
     Cloud,
+    number_rounds,
     plot_convergence,
     plot_displacements,
     plot_entropy,
@@ -79,7 +80,7 @@ def draw_figures(
     )
     figures["motion"] = plot_motions(motions, reference)
     if curves:
-        figures["convergence"] = plot_convergence(pd.DataFrame([vars(point) for point in curves]))
+        figures["convergence"] = plot_convergence(_name_phases(curves))
     return figures
 
 
@@ -97,6 +98,15 @@ def _cloud(peaks: Peaks, positions: Positions) -> Cloud:
 
 def _mean_off(matrix: np.ndarray) -> float:
     return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
+
+
+def _name_phases(curves: Sequence[Curve]) -> pd.DataFrame:
+    """The table of curves; the joint phase's total, another sum than the training's, has a name of its own."""
+    table = pd.DataFrame([vars(point) for point in curves])
+    if {"rho", "position"} <= set(table["part"]):
+        for _, rows in table[table["part"] == "total"].groupby("split"):
+            table.loc[rows.index[number_rounds(rows["epoch"]) > 0], "part"] = "total, joint phase"
+    return table
 
 
 def _along(motions: Sequence[Motion]) -> Motion:

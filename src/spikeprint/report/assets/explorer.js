@@ -221,7 +221,8 @@ function neighbourhood(i) {
 }
 
 function wavesAt(i, kind, around) {
-  const width = 0.8 * closest(around, "x", "y", 30), start = ((i * 2 + kind) * K) * T;
+  const pitches = around.flatMap((a) => around.map((b) => Math.abs(a.x - b.x))).filter((d) => d > 1);
+  const width = 0.8 * closest(around, "x", "y", pitches.length ? Math.min(...pitches) : 30), start = ((i * 2 + kind) * K) * T;
   const tall = (1.1 * closest(around, "y", "x", 40)) / 254;
   const x = [], y = [];
   for (const { k, ...at } of around) {
