@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError
 from ..core.spikes import Motion, Peaks, Positions
+from .assets import read_asset
 from .style import PALETTE
 
 N_BACKGROUND, N_SHOWN = 60_000, 1_000
@@ -133,8 +133,7 @@ def render(payload: Mapping[str, Any]) -> str:
     """Return the page: markup, style, Plotly, payload and script in one file."""
     from plotly.offline import get_plotlyjs
 
-    assets = files("spikeprint") / "report" / "assets"
-    parts = {name: (assets / f"explorer.{name}").read_text(encoding="utf-8") for name in ("html", "css", "js")}
+    parts = {name: read_asset(f"explorer.{name}") for name in ("html", "css", "js")}
     # nothing in a name may close the element that carries the payload
     told = json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     inserts = {"title": escape(str(payload["title"])), "css": parts["css"], "js": parts["js"], "payload": told}

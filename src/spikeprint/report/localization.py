@@ -171,7 +171,7 @@ def plot_sizes(cloud: Cloud, depth_um: float = 20.0) -> Figure:
         _, certain = average_sizes(cloud, depth_um, MIN_SPIKES)
         spread = np.array([np.nanstd(row) if np.isfinite(row).sum() > 1 else np.nan for row in certain])
         mean = spread[np.isfinite(spread)].mean() if np.isfinite(spread).any() else np.nan
-        axes["spread"].plot(spread, depths, color=PALETTE[0], marker="o", markersize=3)
+        axes["spread"].scatter(spread, depths, color=PALETTE[0], s=14)
         axes["spread"].set(title=f"mean {mean:.3f}", xlabel="std over time", ylabel="depth (µm)")
     return figure
 
