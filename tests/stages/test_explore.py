@@ -15,6 +15,7 @@ from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.core.files import read_json
 from spikeprint.io.arrays import write_sorting
 from spikeprint.io.traces.ground_truth import write_recording
+from spikeprint.report.movie import can_write_movies
 from spikeprint.stages import explore, localize
 
 RAW = RawSessionParams(
@@ -64,7 +65,8 @@ def test_the_page_holds_the_spikes_and_every_localiser_that_needs_no_training(fo
 def test_the_figures_are_written_and_nothing_else(folder: Path) -> None:
     names = {path.name for path in (folder / "reports/localization/small").iterdir()}
     assert {"raster.png", "comparison.png", "agreement.png", "motion.png", "displacements.png"} <= names
-    assert all(name.endswith(".png") for name in names)
+    assert ("movie.mp4" in names) == can_write_movies()
+    assert all(name.endswith((".png", ".mp4")) for name in names)
 
 
 def test_a_changed_recording_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,8 +51,10 @@ def plot_rasters(clouds: Mapping[str, Cloud], colour: Literal["size", "z"] = "si
                 "linewidth": 0,
                 "rasterized": True,
             }
-            drawn = axis.scatter(cloud.times_s[rows], cloud.xyz_um[rows, 1], c=values[rows], **_limits(values), **style)
-            axis.set(title=name, xlabel="time (s)", ylabel="depth (µm)", ylim=_reach(cloud.xyz_um[:, 1]))
+            drawn = axis.scatter(
+                cloud.times_s[rows], cloud.xyz_um[rows, 1], c=values[rows], **find_limits(values), **style
+            )
+            axis.set(title=name, xlabel="time (s)", ylabel="depth (µm)", ylim=find_reach(cloud.xyz_um[:, 1]))
             grid.figure.colorbar(drawn, ax=axis, label="log10 size" if colour == "size" else "z (µm)", pad=0.01)
     return grid.figure
 
@@ -91,7 +93,7 @@ def plot_projections(clouds: Mapping[str, Cloud], contacts_um: np.ndarray, banne
     contacts_um : (n_channels, 2)
     banners : what is said above a row, by its cloud; a missing one says its name only
     """
-    limits = _limits(np.concatenate([cloud.log_size for cloud in clouds.values()]))
+    limits = find_limits(np.concatenate([cloud.log_size for cloud in clouds.values()]))
     with rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, 4.6 * len(clouds)), layout="constrained")
         parts = figure.subfigures(len(clouds), 1, squeeze=False).ravel()
@@ -122,7 +124,7 @@ def plot_displacements(base_um: np.ndarray, moved_um: np.ndarray, contacts_um: n
         axis.scatter(contacts_um[:, 1], contacts_um[:, 0], s=12, marker="s", facecolor="none", edgecolor=MUTED)
         title = f"where spikes go: median {np.nanmedian(length):.1f} µm, fully coloured from {full:.1f} µm"
         axis.set(title=title, xlabel="depth (µm)", ylabel="x (µm)")
-        axis.set(xlim=_reach(base_um[:, 1]), ylim=_reach(base_um[:, 0]))
+        axis.set(xlim=find_reach(base_um[:, 1]), ylim=find_reach(base_um[:, 0]))
         inset = axis.inset_axes((1.01, 0.62, 0.14, 0.38))
         x, y = np.meshgrid(np.linspace(-1, 1, 101), np.linspace(-1, 1, 101))
         disc = _wheel(np.column_stack([x.ravel(), y.ravel()])).reshape(101, 101, 3)
@@ -142,8 +144,10 @@ def plot_local(local_um: np.ndarray, log_size: np.ndarray) -> Figure:
         grid = make_grid(3, 3, 3.2)
         for axis, (h, v) in zip(grid.axes, pairs, strict=True):
             style: dict[str, Any] = {"s": 2, "cmap": "inferno", "linewidth": 0, "rasterized": True}
-            drawn = axis.scatter(local_um[rows, h], local_um[rows, v], c=log_size[rows], **_limits(log_size), **style)
-            axis.set(xlabel=names[h], ylabel=names[v], xlim=_reach(local_um[:, h]), ylim=_reach(local_um[:, v]))
+            drawn = axis.scatter(
+                local_um[rows, h], local_um[rows, v], c=log_size[rows], **find_limits(log_size), **style
+            )
+            axis.set(xlabel=names[h], ylabel=names[v], xlim=find_reach(local_um[:, h]), ylim=find_reach(local_um[:, v]))
         grid.figure.colorbar(drawn, ax=grid.axes, label="log10 size", pad=0.01)
     return grid.figure
 
@@ -162,7 +166,7 @@ def plot_sizes(cloud: Cloud, depth_um: float = 20.0) -> Figure:
             values = cloud.xyz_um[:, i]
             style: dict[str, Any] = {"s": 1.5, "color": PALETTE[0], "alpha": 0.3, "linewidth": 0, "rasterized": True}
             axes[name].scatter(values, cloud.log_size, **style)
-            axes[name].set(xlabel=f"{name} (µm)", ylabel="log10 size", xlim=_reach(values))
+            axes[name].set(xlabel=f"{name} (µm)", ylabel="log10 size", xlim=find_reach(values))
         depths, means = average_sizes(cloud, depth_um)
         extent = (0.0, float(means.shape[1]), float(depths[0] - depth_um / 2), float(depths[-1] + depth_um / 2))
         drawn = axes["map"].imshow(means, aspect="auto", origin="lower", extent=extent, cmap="viridis")
@@ -229,7 +233,7 @@ def _project(axis: Axes, key: str, cloud: Cloud, contacts_um: np.ndarray, limits
         axis.text(0.5, 0.5, "z is not told", color=MUTED, ha="center", transform=axis.transAxes)
     axis.scatter(places[:, h], places[:, v], s=9, marker="s", facecolor="none", edgecolor="white", linewidth=0.6)
     names = ("x (µm)", "depth (µm)", "z (µm)")
-    reaches = [_reach(np.concatenate([cloud.xyz_um[:, i], places[:, i]])) for i in (h, v)]
+    reaches = [find_reach(np.concatenate([cloud.xyz_um[:, i], places[:, i]])) for i in (h, v)]
     axis.set(xlabel=names[h], ylabel=names[v], facecolor=DARK, xlim=reaches[0], ylim=reaches[1])
 
 
@@ -241,14 +245,15 @@ def _order(values: np.ndarray) -> np.ndarray:
     return rows[np.argsort(values[rows], kind="stable")]
 
 
-def _limits(values: np.ndarray) -> dict[str, Any]:
+def find_limits(values: np.ndarray) -> dict[str, Any]:
+    """Return ``vmin`` and ``vmax``: the 1st and 99th percentile of what is known."""
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, [1, 99]) if len(known) else (0.0, 1.0)
     return {"vmin": float(low), "vmax": float(max(high, low + 1e-9))}
 
 
-def _reach(values: np.ndarray, share: float = 0.3) -> tuple[float, float]:
-    """Range of an axis: all but the outermost spikes, and some room."""
+def find_reach(values: np.ndarray, share: float = 0.3) -> tuple[float, float]:
+    """Return the range of an axis: all but the outermost ``share`` percent on each side, and some room."""
     known = values[np.isfinite(values)]
     low, high = np.percentile(known, [share, 100 - share]) if len(known) else (0.0, 1.0)
     room = max(0.04 * (high - low), 1.0)

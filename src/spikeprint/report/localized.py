@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..core.spikes import GroundTruth, Motion, Peaks, Positions
 from ..localize.histograms import correlate_bins, count_cells, entropies, make_grids
+from ..localize.motion import displacement_at
 from ..training import Curve
 from .agreement import plot_agreement, plot_motions
 from .localization import (
@@ -23,6 +24,7 @@ from .localization import (
     plot_rasters,
     plot_sizes,
 )
+from .movie import Film
 
 GRID_NAME = "soft4"
 
@@ -82,6 +84,18 @@ def draw_figures(
     if curves:
         figures["convergence"] = plot_convergence(_name_phases(curves))
     return figures
+
+
+def make_film(peaks: Peaks, contacts_um: np.ndarray, located: Located) -> Film:
+    """Return the movie of a method: displacement in the middle of the probe, mean correlation and entropy below."""
+    cloud = _cloud(peaks, located.corrected)
+    counts = count_seconds(cloud, peaks.duration_s, contacts_um)
+    seconds = np.arange(len(counts)) + 0.5
+    middle = np.full(len(seconds), contacts_um[:, 1].mean())
+    matrix = correlate_bins(counts)
+    alike = (matrix.sum(axis=1) - np.diag(matrix)) / max(len(matrix) - 1, 1)
+    moved = displacement_at(_along(located.motions), seconds, middle)
+    return Film(cloud, contacts_um, {"motion (µm)": moved, "correlation": alike, "entropy": entropies(counts)})
 
 
 def count_seconds(cloud: Cloud, duration_s: float, contacts_um: np.ndarray) -> np.ndarray:

@@ -24,7 +24,8 @@ from ..localize.localizers import LOCALIZERS, localise
 from ..localize.score import match_peaks
 from ..localizer import Localised, SpikeLocalizer
 from ..report.explorer import N_SHOWN, Snippets, SpikeView, choose_rows, make_payload, render
-from ..report.localized import Located, draw_figures
+from ..report.localized import Located, draw_figures, make_film
+from ..report.movie import can_write_movies
 from . import pick_row, run_stage
 
 LOGGER = logging.getLogger(__name__)
@@ -116,6 +117,10 @@ def _write_figures(folder: Path, found: Localised, localizer: SpikeLocalizer, tr
     with atomic_folder(folder) as temporary:
         for name, figure in figures.items():
             figure.savefig(temporary / f"{name}.png", dpi=DPI, metadata={"Software": None})
+        if can_write_movies():
+            make_film(found.peaks, found.source.contacts_um, methods[method]).write(temporary / "movie.mp4")
+        else:
+            LOGGER.info("  no ffmpeg on this machine: no movie")
 
 
 if __name__ == "__main__":
