@@ -13,8 +13,10 @@ import yaml
 from spikeprint.core.config import RawSessionParams
 from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.core.files import read_json
+from spikeprint.core.spikes import Peaks
 from spikeprint.io.arrays import write_sorting
 from spikeprint.io.traces.ground_truth import write_recording
+from spikeprint.report.explorer import N_SHOWN
 from spikeprint.report.movie import can_write_movies
 from spikeprint.stages import explore, localize
 
@@ -67,6 +69,21 @@ def test_the_figures_are_written_and_nothing_else(folder: Path) -> None:
     assert {"raster.png", "comparison.png", "agreement.png", "motion.png", "displacements.png"} <= names
     assert ("movie.mp4" in names) == can_write_movies()
     assert all(name.endswith((".png", ".mp4")) for name in names)
+
+
+def test_spikes_with_waveforms_come_from_few_seconds_of_a_long_recording() -> None:
+    samples = np.arange(0, 3_600_000, 30)
+    peaks = Peaks(
+        samples, np.zeros(len(samples), dtype=int), np.ones(len(samples), dtype=np.float32), 1000.0, 3_600_000
+    )
+    rows = explore.choose_shown(peaks, seed=0)
+    assert len(np.unique(rows)) == N_SHOWN
+    assert (np.diff(rows) > 0).all()
+    seconds = np.unique(peaks.times_s[rows].astype(int))
+    assert 100 < len(seconds) <= explore.MAX_SECONDS
+    assert seconds[-1] - seconds[0] > 3000
+    few = peaks.take(np.arange(50))
+    np.testing.assert_array_equal(explore.choose_shown(few, seed=0), np.arange(50))
 
 
 def test_a_changed_recording_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,9 @@ class Film:
                 axes[name].set_ylabel(name, rotation=0, ha="right", va="center")
                 self._cursors.append(axes[name].axvline(0, color=MUTED, linewidth=1.2))
         self.show(0)
+        with rc_context(RC):
+            self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")  # laid out once: it takes longer than a frame
 
     def show(self, second: int) -> None:
         """Show the spikes of one second."""

@@ -30,6 +30,8 @@ from . import pick_row, run_stage
 
 LOGGER = logging.getLogger(__name__)
 N_CONTACTS = 10
+MAX_SECONDS = 120
+"""Seconds of the recording that spikes with waveforms come from."""
 SHOWN_SCORES = ("median_um", "drift_mae_um", "rho_soft4")
 BASELINE: LocalizerName = "monopole"
 INSTEAD: LocalizerName = "center_of_mass"
@@ -83,7 +85,7 @@ def main(argv: list[str]) -> None:
 
 def cut_snippets(source: Source, localizer: SpikeLocalizer, seed: int) -> Snippets:
     """Read the waveforms of some spikes, and ask every localiser that can answer where they are."""
-    rows = choose_rows(len(source.peaks), N_SHOWN, seed)
+    rows = choose_shown(source.peaks, seed)
     some = replace(source, peaks=source.peaks.take(rows))
     around = find_neighbourhoods(source.contacts_um, N_CONTACTS)
     raw = np.concatenate([part for _, part in source.read(around, some.peaks)])
@@ -92,6 +94,14 @@ def cut_snippets(source: Source, localizer: SpikeLocalizer, seed: int) -> Snippe
     estimates = {name: localise(name, some, localizer.fitted_).xyz_um for name in able}
     channels = around.channels[some.peaks.channels]
     return Snippets(rows, channels, raw, smooth_snippets(raw), source.n_before, estimates)
+
+
+def choose_shown(peaks: Peaks, seed: int) -> np.ndarray:
+    """Return rows of the spikes that get waveforms, rising; of few seconds: a long recording is read in part."""
+    seconds = peaks.times_s.astype(np.int64)
+    there = np.unique(seconds)
+    inside = np.flatnonzero(np.isin(seconds, there[choose_rows(len(there), MAX_SECONDS, seed)]))
+    return inside[choose_rows(len(inside), N_SHOWN, seed)]
 
 
 def match_units(sorting: Sorting, peaks: Peaks, contacts_um: np.ndarray) -> np.ndarray:
