@@ -52,6 +52,8 @@ TARGETS = {"lakunina_mouse_a1": 0.80, "hausser_mouse": 0.84, "lisberger_macaque"
 
 TRANSFERS = (("made_up", "made_up_too"), ("lisberger_macaque", "hausser_mouse"))
 """Source and target; the first pair is that of the smoke run."""
+RATES = {"lisberger_macaque": 40_000.0, "hausser_mouse": 30_000.0}
+"""Sampling rates (C4, Beau et al. 2025): across laboratories waveforms must share one clock and one trough."""
 
 PUBLISHED = {
     "lakunina_mouse_a1": {"HIPPIE": 0.569, "VAE": 0.588, "PhysMAP": 0.657, "PCA-WF": 0.617, "PCA-ISI": 0.618},
@@ -85,9 +87,10 @@ def row(name: str, value: float, target: Target | None = None, peer: tuple[str, 
     return make_row(name, value, UNIT, target, beside, **extra)
 
 
-def load(folder: Path, params: Params) -> UnitTable:
-    """The canonical features of a CSV folder about which nothing is declared."""
-    declared = make_dataset_params({"folder": "-", "technology": "mea", "species": "unknown", "format": "csv"})
+def load(folder: Path, params: Params, rate_hz: float | None = None) -> UnitTable:
+    """The canonical features of a CSV folder about which nothing is declared but, perhaps, its sampling rate."""
+    said = {"folder": "-", "technology": "mea", "species": "unknown", "format": "csv", "sampling_frequency_hz": rate_hz}
+    declared = make_dataset_params({key: value for key, value in said.items() if value is not None})
     return try_features(read_raw(folder, declared), folder, folder.name, declared, params.features)
 
 
@@ -124,7 +127,8 @@ def measure_transfer(tables: dict[str, UnitTable], params: Params, size: Size) -
         print(f"{source} -> {target}: skipped, both datasets are needed")
         return
     methods = resolve_methods(["production", *size.baselines], [], params)
-    rows = transfer(tables[source], tables[target], methods, params, False)
+    pair = [load(SHARED / name, params, RATES[name]) if name in RATES else tables[name] for name in (source, target)]
+    rows = transfer(*pair, methods, params, False)
     scores = {found["method"]: found["balanced_accuracy"]["mean"] for found in rows}
     classical = {method: value for method, value in scores.items() if method != "production"}
     best = max(classical.items(), key=operator.itemgetter(1))

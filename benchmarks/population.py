@@ -7,9 +7,6 @@ own defaults say, at several numbers of steps, and counts with the best of them.
 mean nothing. `--json OUT` writes the rows. Exit code 1 when a target is missed.
 """
 
-import argparse
-import json
-import operator
 import os
 import resource
 import statistics
@@ -26,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from _common import Row, Target, make_parser, make_row, report
 from cebra import CEBRA
 from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsRegressor
@@ -60,16 +58,12 @@ class Size:
 
 
 QUICK = Size(1_200, 4, 2, 1, 2, 20, (20,), 20_000, 60, 2)
-TESTS: dict[str, Callable[[Any, Any], bool]] = {">=": operator.ge, "<=": operator.le}
 
 
-def row(name: str, value: float, unit: str, target: str = "", note: str = "") -> dict[str, Any]:
-    """One line of the table; without a target it holds."""
-    holds = True
-    if target:
-        sign, limit = target.split()
-        holds = bool(TESTS[sign](value, float(limit)))
-    return {"name": name, "value": round(float(value), 4), "unit": unit, "target": target, "holds": holds, "note": note}
+def row(name: str, value: float, unit: str, target: str = "", note: str = "") -> Row:
+    """One line of the table; a target is a sign and a number."""
+    sign, _, limit = target.partition(" ")
+    return make_row(name, value, unit, Target(float(limit), at_least=sign == ">=") if target else None, note=note)
 
 
 def cpu(work: Callable[[], Any]) -> float:
@@ -340,22 +334,15 @@ PARTS = {"kshot": kshot, "binning": binning, "imports": imports, "speed": speed,
 
 def main() -> int:
     """Measure, print the table, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smoke run")
-    parser.add_argument("--json", type=Path, help="write the rows here")
+    parser = make_parser(__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="measure this part alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     size = QUICK if arguments.quick else Size()
-    rows = [line for name in arguments.only or PARTS for line in PARTS[name](size)]
-    for line in rows:
-        mark = "" if not line["target"] else "ok" if line["holds"] else "MISSED"
-        print(f"{line['name']:38} {line['value']:10.4f} {line['unit']:8} {line['target']:10} {mark:7} {line['note']}")
+    code = report((line for name in arguments.only or PARTS for line in PARTS[name](size)), arguments.json)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(line["holds"] for line in rows) else 1
+    return code
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ load under which memory must stay flat (600 for the record). `--quick` is a smok
 `--json OUT` writes the rows. Exit code 1 when a target is missed.
 """
 
-import argparse
 import http.client
 import io
 import json
-import operator
 import os
 import shutil
 import socket
@@ -24,12 +22,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from _common import ROOT, Peer, Row, Target, make_parser, make_row, measure, report
 
 from spikeprint.core.config import Params
 from spikeprint.cvae.fit import add_head, fit_cvae
@@ -39,7 +38,6 @@ from spikeprint.registry.bundle import open_bundle, write_bundle
 from spikeprint.registry.tracking import connect, tracking_uri
 from spikeprint.registry.versions import create_version
 
-ROOT = Path(__file__).resolve().parents[1]
 NAME = "spikeprint-cvae"
 JSON = {"Content-Type": "application/json"}
 PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
@@ -93,14 +91,10 @@ class Service:
 
 def row(
     name: str, value: float, unit: str, target: float, least: bool = False, peer: float | None = None, **more
-) -> dict:
+) -> Row:
     """One line of the report; ``least``: the value must be at least the target."""
-    holds = bool((operator.ge if least else operator.le)(value, target))
-    found = {"name": name, "value": round(value, 3), "unit": unit, "target": target, "holds": holds, **more}
-    if peer is not None:
-        ratio = value / peer if least else peer / value
-        found |= {"peer": "mlflow models serve", "peer_value": round(peer, 3), "ratio": round(ratio, 2)}
-    return found
+    beside = Peer("mlflow models serve", peer, value / peer if least else peer / value) if peer is not None else None
+    return make_row(name, value, unit, Target(target, at_least=least), beside, load=os.getloadavg()[0], **more)
 
 
 def draw(n_units: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -358,42 +352,19 @@ def wait(condition: Callable[[], bool]) -> None:
 PARTS = (measure_requests, measure_in_process, measure_endurance, measure_handover)
 
 
-def show(found: dict) -> str:
-    """One row for people."""
-    text = (
-        f"{found['name']:<34} {found['value']:>12,.4g} {found['unit']:<8} {'holds' if found['holds'] else 'MISSED':<6}"
-    )
-    text += f" (target {found['target']:g})"
-    text += f"  processor {found['cpu']:,.4g}" if "cpu" in found else ""
-    if "peer" in found:
-        text += f"  {found['peer']} {found['peer_value']:,.4g}, {found['ratio']:.1f} x"
-    return text + (f"  ({found['n_requests']} requests)" if "n_requests" in found else "")
-
-
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of small data")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
+    parser = make_parser(__doc__, PARTS)
     parser.add_argument("--seconds", type=float, help="length of the load under which memory is watched")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     size = QUICK if arguments.quick else Size()
     if arguments.seconds:
-        size = Size(**{**vars(size), "seconds": arguments.seconds})
-    rows: list[dict] = []
+        size = replace(size, seconds=arguments.seconds)
     with tempfile.TemporaryDirectory() as temporary:
         torch.set_num_threads(1)  # as the server does
         project = make_project(Path(temporary) / "project", 2)
-        for part in PARTS:
-            if not arguments.only or part.__name__ in arguments.only:
-                for found in part(project, size):
-                    rows.append(found | {"load": os.getloadavg()[0]})
-                    print(show(found), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(not all(found["holds"] for found in rows))
+        return report(measure(PARTS, arguments.only, project, size), arguments.json)
 
 
 if __name__ == "__main__":

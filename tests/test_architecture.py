@@ -66,6 +66,7 @@ ROOMS = {
     "pytorch_lightning": ("training", "cvae", "population", "localize.module"),
     "torch": ("training", "cvae", "localize", "population", "registry", "stages", "commands", "io.population"),
     "matplotlib": ("report", "population.plots", "stages.population_report"),
+    "plotly": ("report",),
     "nanio": ("team",),
     "umap": ("evaluate",),
 }

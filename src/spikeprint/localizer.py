@@ -97,8 +97,8 @@ class SpikeLocalizer:
         self.fitted_: FittedLocalizer | None = None
         self.curves_: list[Curve] = []
 
-    def open(self, recording: Any) -> Source:
-        """Preprocess a spikeinterface recording and detect its peaks.
+    def open(self, recording: Any, peaks: Peaks | None = None) -> Source:
+        """Preprocess a spikeinterface recording and detect its peaks, unless they are known.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class SpikeLocalizer:
             No probe, several segments, NaN, another unit than µV, dead channels, or too few spikes.
         """
         band = None if recording.is_filtered() else (self.spikes.freq_min_hz, self.spikes.freq_max_hz)
-        return open_source(preprocess(recording, self.spikes), self.params.detect, band, self.spikes.chunk_s)
+        return open_source(preprocess(recording, self.spikes), self.params.detect, band, self.spikes.chunk_s, peaks)
 
     def fit(self, recording: Any) -> Self:
         """Train on simulated spikes of the recording's probe and noise, then on the recording itself (``joint``)."""

@@ -136,7 +136,7 @@ def test_classify_is_told_the_technology(project, raw_csv, capsys):
 
 
 def test_a_folder_of_the_project_brings_its_technology(project, raw_csv, capsys):
-    inside = shutil.copytree(raw_csv, project / "data" / "raw" / "right")
+    inside = shutil.copytree(raw_csv, project / "data" / "raw" / "right", dirs_exist_ok=True)
     told = classify(capsys, raw_csv, "--technology", "tetrode", "--dataset", "right")
     pd.testing.assert_frame_equal(classify(capsys, inside), told)
 
@@ -148,7 +148,7 @@ def test_a_foreign_folder_named_like_a_dataset_stays_neutral(project, raw_csv, c
 
 
 def test_the_current_folder_is_known_by_its_name(project, raw_csv, capsys, monkeypatch):
-    inside = shutil.copytree(raw_csv, project / "data" / "raw" / "right")
+    inside = shutil.copytree(raw_csv, project / "data" / "raw" / "right", dirs_exist_ok=True)
     told = classify(capsys, inside)
     monkeypatch.chdir(inside)
     pd.testing.assert_frame_equal(classify(capsys, "."), told)

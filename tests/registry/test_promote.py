@@ -85,9 +85,9 @@ def test_a_version_of_another_schema_is_refused(project):
     client = connect(project)
     bundle = Evidence(client, client.get_model_version(NAME, "1")).bundle
     write_json(bundle / "bundle.json", {**read_json(bundle / "bundle.json"), "schema_version": 1})
-    with pytest.raises(RegistryError, match=r"latency of 1 unit, ms: nothing found.*bundle schema 1 found, 2 needed"):
+    with pytest.raises(RegistryError, match=r"latency of 1 unit, ms: nothing found.*bundle schema 1 found, 3 needed"):
         promote(project, "production", "1")
-    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 2 needed"):
+    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 3 needed"):
         open_version(client, "1", NAME)
     os.rename(bundle, bundle.with_name("gone"))
     with pytest.raises(RegistryError, match=r"spikeprint-cvae version 1: its files cannot be fetched from .*bundle"):

@@ -378,7 +378,7 @@ def test_damaged_weights_are_not_served_by_mlflow_either(folder):
 def test_a_version_of_another_schema_is_not_served(folder):
     card = folder / "artifacts" / "bundle" / "bundle.json"
     card.write_text(json.dumps({**json.loads(card.read_text()), "schema_version": 1}))
-    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 2 needed"):
+    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 3 needed"):
         open_served(folder, {})
 
 

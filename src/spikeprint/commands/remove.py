@@ -58,11 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
         "data/interim/localized",
         "data/interim/positions",
         "reports/validation",
+        "reports/localization",
     )
     derived = [root / place / name for place in places]
     for folder in [*([raw] if is_tracked else []), *derived]:
         shutil.rmtree(folder, ignore_errors=True)
-    (root / "reports" / "metrics" / "validation" / f"{name}.json").unlink(missing_ok=True)
+    for file in (f"metrics/validation/{name}.json", f"explorer/{name}.html"):
+        (root / "reports" / file).unlink(missing_ok=True)
     print(f"removed {name}: {'row, tracking and files' if is_tracked else 'row and computed features'}")
     print("next: spikeprint run")
     return 0

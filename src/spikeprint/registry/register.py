@@ -19,7 +19,7 @@ from .gates import GateResult
 from .ledger import describe_loss, read_ledger
 from .lock import DATA, FinishedRow, changed_params, dvc_md5, finished_row, flatten, read_lock
 from .mutex import exclusive
-from .promote import STAGED_TAG, Wish, carry_out, make_plan
+from .promote import STAGED_TAG, Wish, make_plan, move_alias
 from .tracking import connect, find_run, store_errors, sync
 from .versions import create_version, find_version, holder
 from .whence import user_name
@@ -88,10 +88,10 @@ def register(root: Path) -> Registration:
             raise RegistryError(f"{ablation}: its result files are not those of dvc.lock; run spikeprint run")
         with exclusive(client, name, user_name()):
             version, is_new = _find_or_create(client, root, params, (run, row), scores)
-        plan = make_plan(client, version, params, Wish("staging", reason="registered"))
-        # once only: who has given @staging back to an older version keeps it there
-        if plan.is_allowed and STAGED_TAG not in version.tags:
-            carry_out(root, plan)
+            plan = make_plan(client, version, params, Wish("staging", reason="registered"))
+            # once only: who has given @staging back to an older version keeps it there
+            if plan.is_allowed and STAGED_TAG not in version.tags:
+                move_alias(client, root, plan)
         is_staging = holder(client, name, "staging") == plan.version
     return Registration(name, plan.version, run.info.run_id, is_new, is_staging, plan.gates)
 

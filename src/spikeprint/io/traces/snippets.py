@@ -23,7 +23,11 @@ _PROBED_PIECES, _PIECE_S = 20, 0.1
 
 
 def open_source(
-    recording: Any, params: DetectParams, band_hz: tuple[float, float] | None, chunk_s: float = 1.0
+    recording: Any,
+    params: DetectParams,
+    band_hz: tuple[float, float] | None,
+    chunk_s: float = 1.0,
+    peaks: Peaks | None = None,
 ) -> Source:
     """Detect the peaks of a recording and return the way to their snippets.
 
@@ -33,16 +37,20 @@ def open_source(
     params : detection and window
     band_hz : the band-pass that the recording went through, None = none
     chunk_s : seconds of traces in memory at a time
+    peaks : of this recording, detected before; None = they are detected
 
     Raises
     ------
     DataError
-        No probe, several segments, traces with NaN, not in µV, or channels that are flat (see ``drop_dead``).
+        The peaks given are of another recording; no probe, several segments, traces with NaN, not in µV, or channels
+        that are flat (see ``drop_dead``).
     NotEnoughSpikes
         Fewer peaks than ``min_peaks``.
     """
     recording, noise = _check(recording, params)
-    peaks = find_peaks(recording, noise, params, chunk_s)
+    if peaks is None:
+        peaks = find_peaks(recording, noise, params, chunk_s)
+    _check_peaks(recording, peaks)
     fs_hz = float(recording.get_sampling_frequency())
     n_before, n_after = (round(ms * fs_hz / 1000) for ms in (params.before_ms, params.after_ms))
     read = partial(iter_snippets, recording, n_before=n_before, n_after=n_after, chunk_s=chunk_s)
@@ -148,6 +156,17 @@ def _check(recording: Any, params: DetectParams) -> tuple[Any, np.ndarray]:
             "seem to be in another unit (volts?): set the gain of the recording in µV"
         )
     return recording, noise
+
+
+def _check_peaks(recording: Any, peaks: Peaks) -> None:
+    """Raise DataError unless peaks can be of a recording."""
+    mine = recording.get_num_samples(), recording.get_num_channels(), float(recording.get_sampling_frequency())
+    n_channels = int(peaks.channels.max()) + 1 if len(peaks) else 0
+    if (peaks.n_samples, peaks.fs_hz) != (mine[0], mine[2]) or n_channels > mine[1]:
+        raise DataError(
+            f"recording: {mine[0]} samples of {mine[1]} channels at {mine[2]:g} Hz, but peaks of {peaks.n_samples} "
+            f"samples of at least {n_channels} channels at {peaks.fs_hz:g} Hz; localise this recording again"
+        )
 
 
 def _measure_noise(recording: Any) -> np.ndarray:
