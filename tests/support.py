@@ -92,6 +92,7 @@ def shrink(values: dict) -> None:
     values["ablations"] = {name: values["ablations"][name] for name in ("production", "baseline")}
     values["gates"].update(floor=0.2, margin_over_control=0.0, max_control_over_chance=1.0, min_coverage=0.0)
     values["gates"].update(max_calibration_error=1.0, max_called_novel=1.0, max_missed_expectations=99)
+    values["gates"].update(clean_commit=False)  # a linked .venv is no part of the commit
     population = values["population"]
     population["simulate"] = {
         "toy_track": {"kind": "track", "n_units": 12, "duration_s": 60},
