@@ -1,6 +1,7 @@
-"""The production model where there is no project. Enters: nothing. Leaves: the section ``model`` of ``params.yaml``.
+"""Production parameters where there is no project. Enters: nothing. Leaves: a model's and a localizer's parameters.
 
-An installed package has no ``params.yaml``. That file stays the place to change a value; a test keeps the two equal.
+An installed package has no ``params.yaml``. For the model that file stays the place to change a value; a test keeps
+``PRODUCTION`` equal to its section ``model``. ``LOCALIZATION`` trains longer than the pipeline's toy recording needs.
 """
 
 from .localize_params import DetectParams, JointParams, LocalizeParams, LocalizerParams, MotionParams
