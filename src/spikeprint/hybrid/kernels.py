@@ -2,7 +2,8 @@
 
 All release the interpreter lock. ``block`` (n_rows, n_channels) begins at sample ``first`` of its segment; rows of a
 window outside the block are left to the block they lie in, so any cut into blocks gives the same bytes. ``spikes`` are
-records of ``SPIKE`` in order, ``bank`` and ``channels`` the waveforms of the plan.
+records of ``SPIKE`` in order, ``bank`` and ``channels`` the waveforms of the plan. Each loop finds the
+place of a spike by itself: with one helper for all, ``gather`` took 1.4 times as long (processor time, measured once).
 """
 
 import numba
