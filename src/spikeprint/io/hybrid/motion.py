@@ -29,10 +29,12 @@ def read_motion(path: Path) -> Motion:
         names = ("displacement_seg0.npy", "temporal_bins_s_seg0.npy", "spatial_bins_um.npy")
         if (path / "displacement_seg1.npy").exists():
             raise DataError(f"{path}: a motion of several segments; save one of the joined recording")
-        return Motion(*(load_npy(path / name).astype(np.float64) for name in names))
+        displacement, times, depths = (load_npy(path / name).astype(np.float64) for name in names)
+        return Motion(displacement, times, depths)
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Motion(*(file[name].astype(np.float64) for name in _NAMES))
+            displacement, times, depths = (file[name].astype(np.float64) for name in _NAMES)
+        return Motion(displacement, times, depths)
     except FileNotFoundError:
         raise DataError(f"{path}: missing; a motion (.npz or folder) is needed") from None
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
