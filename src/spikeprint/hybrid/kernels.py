@@ -12,7 +12,7 @@ import numpy as np
 _NEVER = -(2**63)
 """No sum of samples of at most 32 bits."""
 _ROUND = 6755399441055744.0
-"""1.5 * 2^52: adding and taking it away rounds a double half to even; faster than a call of rint per sample."""
+"""1.5 * 2^52: adding and taking it away rounds a double half to even, on every processor without a call."""
 
 
 @numba.njit(cache=True, nogil=True)
