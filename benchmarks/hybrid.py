@@ -5,9 +5,7 @@ pairs in one process. `--quick` is a smoke run of small data: its numbers mean n
 which say how loaded the machine was. Exit code 1 when a target is missed. Peers need `pip install spikeinterface`.
 """
 
-import argparse
 import json
-import operator
 import os
 import shutil
 import statistics
@@ -22,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from _common import Peer, Row, Target, make_parser, make_row, measure, report, seconds
 
 from spikeprint.core.hybrid_plan import SPIKE, HybridUnit, Plan
 from spikeprint.hybrid.files import apply, apply_in_place, remove
@@ -48,24 +47,15 @@ class Size:
 QUICK = Size(32, 0.5, 0.005, 1)
 
 
-def row(name: str, value: float, unit: str, target: float, least: bool = False, peer: dict | None = None) -> dict:
+def row(name: str, value: float, unit: str, target: float, least: bool = False, peer: Peer | None = None) -> Row:
     """One line of the report; ``least``: the value must be at least the target. A peer's target is for the ratio."""
-    holds = (operator.ge if least else operator.le)(peer["ratio"] if peer else value, target)
-    found = {"name": name, "value": round(value, 4), "unit": unit, "target": target, "holds": bool(holds)}
-    found["load"] = round(os.getloadavg()[0], 2)
-    return found | (peer or {"peer": None, "peer_value": None, "ratio": None})
-
-
-def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Time of one call, on the wall or of the processor."""
-    started = clock()
-    call()
-    return clock() - started
+    load = round(os.getloadavg()[0], 2)  # of the last minute: what else ran, besides this
+    return make_row(name, value, unit, Target(target, least, of_ratio=bool(peer)), peer, load=load)
 
 
 def compare(
     name: str, ours: Callable, theirs: Callable, peer: str, target: float, size: Size, is_cpu: bool, made: Path
-) -> dict:
+) -> Row:
     """One row of interleaved pairs: how many times longer the peer takes. What they ``made`` is removed in between."""
     clock = time.process_time if is_cpu else time.perf_counter
 
@@ -80,8 +70,7 @@ def compare(
     ratio = statistics.median(other / max(own, 1e-9) for own, other in pairs)
     own, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     kind = "CPU" if is_cpu else "wall"
-    found = {"peer": peer, "peer_value": round(other, 4), "ratio": round(ratio, 3)}
-    return row(f"{name} ({kind})", own, "s", target, least=True, peer=found)
+    return row(f"{name} ({kind})", own, "s", target, least=True, peer=Peer(peer, other, ratio))
 
 
 def make_source(folder: Path, n_channels: int, n_samples: int) -> RawSource:
@@ -123,7 +112,7 @@ def copy_blocks(source: Path, target: Path, n_bytes: int) -> None:
             out.write(memoryview(buffer)[:n])
 
 
-def measure_copy(size: Size) -> list[dict]:
+def measure_copy(size: Size) -> list[Row]:
     """The streamed copy against a copy that changes nothing, and against SpikeInterface's save."""
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -168,7 +157,7 @@ def make_save(plan: Plan, source: RawSource, folder: Path) -> Callable[[], None]
     return save
 
 
-def measure_spikes(size: Size) -> list[dict]:
+def measure_spikes(size: Size) -> list[Row]:
     """Processor time per spike: in memory, through a fresh memory map, in place with the journal; and the reference."""
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -248,7 +237,7 @@ print(json.dumps(told))
 """Runs in a process of its own, whose peak of memory is measured; ``remove`` fails unless all is exact."""
 
 
-def measure_length(size: Size) -> list[dict]:
+def measure_length(size: Size) -> list[Row]:
     """Apply to and remove from a long file: memory, and that every byte comes back."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -268,31 +257,11 @@ def measure_length(size: Size) -> list[dict]:
 PARTS = (measure_copy, measure_spikes, measure_length)
 
 
-def show(found: dict) -> str:
-    """One row for people."""
-    against = f"{found['peer']}: {found['peer_value']:.3f} s, ratio {found['ratio']:.2f} x" if found["peer"] else ""
-    verdict = "holds" if found["holds"] else "MISSED"
-    measured = f"{found['value']:9.3f} {found['unit']:<8} {verdict} (target {found['target']:g})"
-    return f"{found['name']:<72} {measured:<40} {against}  load {found['load']}".rstrip()
-
-
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of small data")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
-    arguments = parser.parse_args()
+    arguments = make_parser(__doc__, PARTS).parse_args()
     warnings.simplefilter("ignore")
-    rows: list[dict] = []
-    for part in PARTS:
-        if not arguments.only or part.__name__ in arguments.only:
-            for found in part(QUICK if arguments.quick else Size()):
-                rows.append(found)
-                print(show(found), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(not all(found["holds"] for found in rows))
+    return report(measure(PARTS, arguments.only, QUICK if arguments.quick else Size()), arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ its numbers mean nothing. `--json OUT` writes the rows; every score of every loc
 code 1 when a target is missed.
 """
 
-import argparse
 import json
-import operator
 import os
 import subprocess
 import sys
@@ -25,6 +23,7 @@ os.environ.setdefault("SPIKEPRINT_WORKERS", "1")
 
 import numpy as np
 import torch
+from _common import Peer, Row, Target, make_parser, make_row, measure, report
 
 from spikeprint.core.production import LOCALIZATION
 from spikeprint.core.spikes import GroundTruth, Motion, Positions, Source
@@ -71,12 +70,10 @@ class Scene:
     truth: GroundTruth
 
 
-def row(name: str, value: float, unit: str, target: float, least: bool = False, peer: dict | None = None) -> dict:
+def row(name: str, value: float, unit: str, target: float, least: bool = False, peer: Peer | None = None) -> Row:
     """One line of the report; ``least``: the value must be at least the target. A peer's target is for the ratio."""
-    holds = (operator.ge if least else operator.le)(peer["ratio"] if peer else value, target)
-    found = {"name": name, "value": round(float(value), 4), "unit": unit, "target": target, "holds": bool(holds)}
-    found["load"] = round(os.getloadavg()[0], 2)
-    return found | (peer or {"peer": None, "peer_value": None, "ratio": None})
+    load = round(os.getloadavg()[0], 2)  # of the last minute: what else ran, besides this
+    return make_row(name, value, unit, Target(target, least, of_ratio=bool(peer)), peer, load=load)
 
 
 def cpu(call: Callable[[], Any]) -> tuple[Any, float]:
@@ -221,7 +218,7 @@ def tell(name: str, scores: dict[str, float]) -> None:
     print(f"  {name:<18}", " ".join(f"{key}={value:.3f}" for key, value in scores.items()), file=sys.stderr, flush=True)
 
 
-def measure_accuracy(size: Size) -> list[dict]:
+def measure_accuracy(size: Size) -> list[Row]:
     """Errors against truth on unseen neurons, all localisers, one recording."""
     with tempfile.TemporaryDirectory() as folder:
         scene = make_scene(size, 7, "ellipsoid", Path(folder) / "scene")
@@ -244,7 +241,7 @@ def measure_accuracy(size: Size) -> list[dict]:
             0.0, least=True),
         row("production, snippets and forward", ours["ms"], "ms/spike", 0.2),
         row("monopole, snippets and fit, CPU", mono["ms"], "ms/spike", 30.0, least=True,
-            peer=peer("spikeinterface monopolar_triangulation", library["ms"], mono["ms"])),
+            peer=Peer("spikeinterface monopolar_triangulation", library["ms"], library["ms"] / mono["ms"])),
         row("monopole, median error over the library's", mono["median_um"] / library["median_um"], "1", 1.05),
         row("training on 100,000 simulated spikes", ours["training_s"] / (size.n_spikes * size.epochs) * 1e5 / 60,
             "CPU min", 5.0),
@@ -252,12 +249,7 @@ def measure_accuracy(size: Size) -> list[dict]:
     return rows
 
 
-def peer(name: str, theirs: float, ours: float) -> dict:
-    """What a row says of a peer."""
-    return {"peer": name, "peer_value": round(theirs, 4), "ratio": round(theirs / ours, 2)}
-
-
-def measure_seeds(size: Size) -> list[dict]:
+def measure_seeds(size: Size) -> list[Row]:
     """Mean and interval of the production's errors over recordings, networks and neurons of several seeds."""
     found = []
     short = replace(size, duration_s=min(size.duration_s, 40.0))
@@ -272,7 +264,7 @@ def measure_seeds(size: Size) -> list[dict]:
     ]
 
 
-def interval(found: list[dict[str, float]], key: str, target: float) -> dict:
+def interval(found: list[dict[str, float]], key: str, target: float) -> Row:
     """A row with a mean and its 95 % interval (Student's t)."""
     from scipy.stats import t
 
@@ -281,7 +273,7 @@ def interval(found: list[dict[str, float]], key: str, target: float) -> dict:
     return row(f"production, {key}, mean of {len(values)} seeds (+- {half:.2f})", values.mean(), "um", target)
 
 
-def measure_unseen(size: Size) -> list[dict]:
+def measure_unseen(size: Size) -> list[Row]:
     """Errors on a family of neurons that the training does not contain."""
     short = replace(size, duration_s=min(size.duration_s, 40.0))
     with tempfile.TemporaryDirectory() as folder:
@@ -295,7 +287,7 @@ def measure_unseen(size: Size) -> list[dict]:
     ]
 
 
-def measure_purity(size: Size) -> list[dict]:
+def measure_purity(size: Size) -> list[Row]:
     """Neighbour purity with many units, where it can still rank."""
     crowded = replace(size, n_units=round(size.n_units * 2.5), duration_s=min(size.duration_s, 40.0))
     with tempfile.TemporaryDirectory() as folder:
@@ -309,7 +301,7 @@ def measure_purity(size: Size) -> list[dict]:
     ]
 
 
-def measure_histograms(size: Size) -> list[dict]:
+def measure_histograms(size: Size) -> list[Row]:
     """The scoreboard's soft histogram of 2.5 million spikes of 33 minutes on its published grid."""
     rng = np.random.default_rng(0)
     n, duration_s = size.n_histogram, size.n_histogram / 1264
@@ -352,7 +344,7 @@ if __name__ == "__main__":
 """Runs in a process of its own: the peak of this one's memory says nothing about the recording."""
 
 
-def measure_memory(size: Size) -> list[dict]:
+def measure_memory(size: Size) -> list[Row]:
     """Peak memory of detecting and localising a recording, and one ten times as long (the same seconds again)."""
     from spikeprint.localizer import SpikeLocalizer
 
@@ -382,35 +374,16 @@ QUICK_PARTS = (measure_accuracy, measure_histograms)
 """The rest is made of the same calls, or needs processes of its own."""
 
 
-def show(found: dict) -> str:
-    """One row for people."""
-    against = f"{found['peer']}: {found['peer_value']:.3f}, ratio {found['ratio']:.1f} x" if found["peer"] else ""
-    verdict = "holds" if found["holds"] else "MISSED"
-    measured = f"{found['value']:9.3f} {found['unit']:<8} {verdict} (target {found['target']:g})"
-    return f"{found['name']:<72} {measured:<44} {against}  load {found['load']}"
-
-
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of small data")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the rows as JSON")
+    parser = make_parser(__doc__, PARTS)
     parser.add_argument("--seeds", type=int, default=3, help="recordings of measure_seeds")
-    parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS], help="parts to run")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    parts = QUICK_PARTS if arguments.quick and not arguments.only else PARTS
     size = QUICK if arguments.quick else Size(seeds=arguments.seeds)
-    rows: list[dict] = []
-    usual = QUICK_PARTS if arguments.quick else PARTS
-    for part in PARTS:
-        if part.__name__ in arguments.only if arguments.only else part in usual:
-            for found in part(size):
-                rows.append(found)
-                print(show(found), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(not all(found["holds"] for found in rows))
+    return report(measure(parts, arguments.only, size), arguments.json)
 
 
 if __name__ == "__main__":

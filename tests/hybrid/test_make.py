@@ -9,10 +9,10 @@ from hybrid_data import Toy
 from spikeprint.core.errors import ConfigError, DataError
 from spikeprint.core.hybrid_params import AmplitudeParams, ChannelParams, DriftParams, RelocateParams, TimesParams
 from spikeprint.core.hybrid_plan import NO_COLLISION, Plan
+from spikeprint.core.spikes import Motion
 from spikeprint.hybrid.inject import Injector
 from spikeprint.hybrid.make import make_plan
 from spikeprint.hybrid.matching import match
-from spikeprint.io.hybrid.motion import Motion
 
 SMALL = {"channels": ChannelParams(radius_um=45.0)}
 

@@ -1,7 +1,6 @@
 """The batched monopole fit: exact without noise, no contact more than there is."""
 
 import numpy as np
-import pytest
 
 from spikeprint.localize.geometry import find_neighbourhoods
 from spikeprint.localize.monopole import localise_monopoles, measure_sizes
@@ -10,8 +9,7 @@ ROW = np.arange(40)
 CONTACTS = np.column_stack([16.0 * ((ROW % 2) * 2 + (ROW // 2) % 2), 20.0 * (ROW // 2)])
 
 
-@pytest.mark.parametrize("feature", ["ptp", "projection"])
-def test_noise_free_monopoles_are_found_to_a_tenth_of_a_micrometre(feature: str, rng: np.random.Generator) -> None:
+def test_noise_free_monopoles_are_found_to_a_tenth_of_a_micrometre(rng: np.random.Generator) -> None:
     around = find_neighbourhoods(CONTACTS, 10)
     n = 200
     xyz = np.column_stack([rng.uniform(0, 48, n), rng.uniform(60, 320, n), rng.uniform(8, 45, n)])
@@ -21,7 +19,7 @@ def test_noise_free_monopoles_are_found_to_a_tenth_of_a_micrometre(feature: str,
     sizes = alpha[:, None] / np.take_along_axis(distance, around.channels[channels], axis=1)
     wave = -np.exp(-((np.arange(90) - 30) ** 2) / 20.0)
     snippets = (sizes[:, :, None] * wave).astype(np.float32)
-    found = localise_monopoles(snippets, channels, around, 30, 30_000.0, feature)
+    found = localise_monopoles(snippets, channels, around, 30, 30_000.0)
     np.testing.assert_allclose(found.xyz_um, xyz, atol=0.1)
     assert found.alpha_uv_um is not None
     np.testing.assert_allclose(found.alpha_uv_um, alpha, rtol=0.02)
@@ -34,7 +32,7 @@ def test_contacts_that_are_not_there_do_not_count(rng: np.random.Generator) -> N
     distance = np.sqrt(((few - [20.0, 22.0]) ** 2).sum(axis=1) + 15.0**2)
     snippets[0, :6, 30] = -3_000 / distance[around.channels[2, :6]]
     snippets[0, 6:] = 1e6
-    found = localise_monopoles(snippets, np.array([2]), around, 30, 30_000.0, "ptp")
+    found = localise_monopoles(snippets, np.array([2]), around, 30, 30_000.0)
     np.testing.assert_allclose(found.xyz_um[0], [20, 22, 15], atol=0.1)
 
 
@@ -42,7 +40,7 @@ def test_a_spike_that_arrives_later_elsewhere_keeps_its_size() -> None:
     t = np.arange(90)
     waves = [-100 * np.exp(-((t - 30 - lag) ** 2) / 8.0) * share for lag, share in ((0, 1.0), (2, 0.6), (4, 0.3))]
     snippets = np.array([waves], dtype=np.float32)
-    found = measure_sizes(snippets, np.array([0]), 30, 30_000.0, "projection")[0]
+    found = measure_sizes(snippets, np.array([0]), 30, 30_000.0)[0]
     np.testing.assert_allclose(found / found[0], [1.0, 0.6, 0.3], rtol=0.02)
     turned = snippets * np.array([1, -1, 1], dtype=np.float32)[:, None]
-    assert measure_sizes(turned, np.array([0]), 30, 30_000.0, "projection")[0, 1] < 0.2 * found[1]
+    assert measure_sizes(turned, np.array([0]), 30, 30_000.0)[0, 1] < 0.2 * found[1]

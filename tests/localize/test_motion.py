@@ -11,7 +11,6 @@ from spikeprint.core.spikes import GroundTruth, Motion, Peaks, Positions
 from spikeprint.localize.motion import (
     correct_positions,
     correct_recording,
-    displacement_at,
     estimate_motion,
     estimate_motions,
 )
@@ -85,7 +84,7 @@ def test_the_look_up_is_the_librarys(rng: np.random.Generator) -> None:
     times, depths = rng.uniform(-3, 15, 500), rng.uniform(-50, 350, 500)
     library = Library(mine.displacement_um, mine.times_s, mine.depths_um)
     expected = library.get_displacement_at_time_and_depth(times, depths)
-    np.testing.assert_allclose(displacement_at(mine, times, depths), expected, atol=1e-4)
+    np.testing.assert_allclose(mine.at(times, depths), expected, atol=1e-4)
 
 
 def test_scores_of_motion_ignore_its_offset(truth: GroundTruth) -> None:

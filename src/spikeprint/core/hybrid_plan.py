@@ -4,7 +4,7 @@ The value added to a sample is ``round(scale * waveform)``, half to even, the pr
 it is exact: so a plan means the same on every machine.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -173,11 +173,6 @@ class Plan:
     def n_samples(self) -> int:
         """Samples of a window."""
         return self.waveforms.shape[1]
-
-    def with_spikes(self, spikes: np.ndarray) -> "Plan":
-        """Return the plan with other spikes, put in order."""
-        order = np.lexsort((spikes["unit"], spikes["sample"], spikes["segment"]))
-        return replace(self, spikes=spikes[order])
 
     def of_segment(self, segment: int) -> slice:
         """Return which spikes lie in a segment."""

@@ -57,7 +57,7 @@ class LocalizerParams(Section):
 
 
 class MotionParams(Section):
-    """DREDge (Windolf et al. 2023), through SpikeInterface."""
+    """DREDge (Windolf et al. 2025), through SpikeInterface."""
 
     rigid: bool = Field(description="one displacement for the whole probe")
     bin_s: Annotated[float, Field(gt=0, le=60)] = Field(description="time bin, seconds")

@@ -115,7 +115,7 @@ class Motion:
     Attributes
     ----------
     displacement_um : (n_times, n_depths) float64; corrected = position - displacement
-    times_s : (n_times,) and depths_um : (n_depths,) rising, where it is known
+    times_s : (n_times,) and depths_um : (n_depths,) rising, where it is known; one depth = the probe moves as one
     axis : column of positions that it moves
     """
 
@@ -132,6 +132,35 @@ class Motion:
             raise DataError("Motion: times and depths must rise")
         if not np.isfinite(self.displacement_um).all():
             raise DataError("Motion: displacement that is not a number")
+
+    def at(self, times_s: np.ndarray, depths_um: np.ndarray) -> np.ndarray:
+        """Look displacement up: bilinear, held at the borders.
+
+        Parameters
+        ----------
+        times_s, depths_um : (n,) float64
+
+        Returns
+        -------
+        (n,) float64, µm
+        """
+        row, row_share = _place(self.times_s, times_s)
+        column, column_share = _place(self.depths_um, depths_um)
+        values = self.displacement_um
+        last_row, last_column = values.shape[0] - 1, values.shape[1] - 1
+        below, right = np.minimum(row + 1, last_row), np.minimum(column + 1, last_column)
+        early = values[row, column] * (1 - column_share) + values[row, right] * column_share
+        late = values[below, column] * (1 - column_share) + values[below, right] * column_share
+        return early * (1 - row_share) + late * row_share
+
+
+def _place(grid: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the point of a rising grid below each value, and the share of the way to the next."""
+    if len(grid) == 1:
+        return np.zeros(len(values), dtype=np.int64), np.zeros(len(values))
+    held = np.clip(values, grid[0], grid[-1])
+    row = np.clip(np.searchsorted(grid, held, side="right") - 1, 0, len(grid) - 2)
+    return row, (held - grid[row]) / (grid[row + 1] - grid[row])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 All release the interpreter lock. ``block`` (n_rows, n_channels) begins at sample ``first`` of its segment; rows of a
 window outside the block are left to the block they lie in, so any cut into blocks gives the same bytes. ``spikes`` are
-records of ``SPIKE`` in order, ``bank`` and ``channels`` the waveforms of the plan.
+records of ``SPIKE`` in order, ``bank`` and ``channels`` the waveforms of the plan. Each loop finds the
+place of a spike by itself: with one helper for all, ``gather`` took 1.4 times as long (processor time, measured once).
 """
 
 import numba
@@ -11,7 +12,7 @@ import numpy as np
 _NEVER = -(2**63)
 """No sum of samples of at most 32 bits."""
 _ROUND = 6755399441055744.0
-"""1.5 * 2^52: adding and taking it away rounds a double half to even; faster than a call of rint per sample."""
+"""1.5 * 2^52: adding and taking it away rounds a double half to even, on every processor without a call."""
 
 
 @numba.njit(cache=True, nogil=True)

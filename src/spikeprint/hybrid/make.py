@@ -13,7 +13,7 @@ import numpy as np
 from ..core.errors import ConfigError, DataError
 from ..core.hybrid_params import HybridParams
 from ..core.hybrid_plan import Plan
-from ..io.hybrid.motion import Motion
+from ..core.spikes import Motion
 from ..io.hybrid.sortings import Trains
 from ..io.hybrid.source import RawSource
 from . import compat
@@ -238,5 +238,6 @@ def _count_steps(
     starts = np.concatenate([[0], np.cumsum(study.source.counts)])
     times_s = (starts[segment] + sample) / study.source.sampling_frequency_hz
     depth = float(study.source.probe.positions_um[channels[int(np.ptp(mean, axis=0).argmax())], 1])
-    moved = study.motion.at(times_s, depth) - study.motion.at(study.motion.times_s[:1], depth)
+    rest = study.motion.at(study.motion.times_s[:1], np.array([depth]))
+    moved = study.motion.at(times_s, np.full(len(times_s), depth)) - rest
     return np.rint(moved / drift.step_um).astype(np.int32)

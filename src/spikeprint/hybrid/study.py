@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.hybrid_params import HybridParams
-from ..io.hybrid.motion import Motion
+from ..core.spikes import Motion
 from ..io.hybrid.sortings import Trains
 from ..io.hybrid.source import RawSource
 from .events import Sketch, Window

@@ -53,33 +53,6 @@ def make_grids(contacts_um: np.ndarray) -> dict[str, Grid]:
     }
 
 
-@dataclass
-class Histograms:
-    """Histograms of a recording, one for each second, built up chunk by chunk.
-
-    Attributes
-    ----------
-    counts : (n_bins, n_cells) float32
-    """
-
-    grid: Grid
-    counts: np.ndarray
-    bin_s: float = 1.0
-
-    @classmethod
-    def empty(cls, grid: Grid, duration_s: float, bin_s: float = 1.0) -> "Histograms":
-        """Return histograms without spikes for a recording of that length."""
-        return cls(grid, np.zeros((int(np.ceil(duration_s / bin_s)), grid.n_cells), dtype=np.float32), bin_s)
-
-    def add(self, xy_um: np.ndarray, times_s: np.ndarray) -> None:
-        """Add spikes: (n, 2) µm at (n,) s; those farther than 3 sigma (or half a cell) from the grid are left out."""
-        bins = np.floor(times_s / self.bin_s).astype(np.int64)
-        known = (bins >= 0) & (bins < len(self.counts))
-        if known.any():
-            low, high = int(bins[known].min()), int(bins[known].max()) + 1
-            self.counts[low:high] += count_cells(xy_um[known], bins[known] - low, high - low, self.grid)
-
-
 def count_cells(xy_um: np.ndarray, bins: np.ndarray, n_bins: int, grid: Grid) -> np.ndarray:
     """Return the (n_bins, n_cells) histograms of spikes (n, 2) in bins (n,): a bincount for each tap."""
     low, high, pitch = np.array(grid.low_um), np.array(grid.high_um), grid.pitch_um
@@ -110,12 +83,6 @@ def correlate_bins(counts: np.ndarray) -> np.ndarray:
     """Return the (n_bins, n_bins) Pearson correlations of histograms; 0 with a bin that is empty."""
     rows = _normalise(counts)
     return rows @ rows.T
-
-
-def mean_correlation(counts: np.ndarray) -> float:
-    """Return rho-bar, the mean over all ordered pairs of two bins."""
-    matrix, n = correlate_bins(counts), len(counts)
-    return float(matrix.sum() - np.trace(matrix)) / max(n * (n - 1), 1)
 
 
 def entropies(counts: np.ndarray) -> np.ndarray:

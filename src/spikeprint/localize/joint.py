@@ -22,7 +22,7 @@ from .fit import FittedLocalizer, freeze, iter_rows, make_reader, thaw
 from .histograms import Grid, make_grids
 from .losses import soft_histogram, spatial_entropy, tether, windowed_correlation
 from .module import LossParts, SpikeModule, Watched
-from .motion import displacement_at, estimate_motion
+from .motion import estimate_motion
 from .networks import SourceNet
 
 LOGGER = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Blocks:
         self.edges = np.searchsorted(bins, np.arange(n_bins + 1))
         self.moved = np.zeros((len(peaks), 2), dtype=np.float32)
         depths = self.start.xyz_um[:, 1].astype(np.float64)
-        self.moved[:, self.motion.axis] = displacement_at(self.motion, peaks.times_s, depths)
+        self.moved[:, self.motion.axis] = self.motion.at(peaks.times_s, depths)
 
     def check(self) -> None:
         """Raise NotEnoughSpikes unless there is a block with enough valid bins."""

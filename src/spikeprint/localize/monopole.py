@@ -1,7 +1,5 @@
 """Monopole fit of all spikes at once. Enters: snippets. Leaves: positions and source amplitudes."""
 
-from typing import Literal
-
 import numpy as np
 
 from ..core.spikes import Neighbourhoods, Positions
@@ -15,18 +13,16 @@ LAGS_MS = (0.0, 0.07, 0.13)
 """A spike travels: its wave is looked for that much later on the other contacts."""
 BEFORE_MS, AFTER_MS = 0.4, 0.8
 
-Feature = Literal["ptp", "projection"]
 
+def measure_sizes(snippets: np.ndarray, own: np.ndarray, n_before: int, fs_hz: float) -> np.ndarray:
+    """Return how large a spike is on each contact: its projection on the spike's own wave at the peak contact.
 
-def measure_sizes(snippets: np.ndarray, own: np.ndarray, n_before: int, fs_hz: float, feature: Feature) -> np.ndarray:
-    """Return how large a spike is on each contact.
+    The largest of a few lags is taken. Less noise than peak to peak, more bias in z.
 
     Parameters
     ----------
     snippets : (n, k, T) float32; own : (n,) place of the peak contact
     n_before, fs_hz : sample of the trough, and sampling rate
-    feature : peak to peak, or the projection on the spike's own wave at its peak contact, the largest of a few lags
-        (less noise, more bias in z)
 
     Returns
     -------
@@ -34,8 +30,6 @@ def measure_sizes(snippets: np.ndarray, own: np.ndarray, n_before: int, fs_hz: f
     """
     start = max(n_before - round(BEFORE_MS * fs_hz / 1000), 0)
     stop = min(n_before + round(AFTER_MS * fs_hz / 1000), snippets.shape[2])
-    if feature == "ptp":
-        return np.ptp(snippets[:, :, start:stop], axis=2).astype(np.float64)
     wave = snippets[np.arange(len(snippets)), own, start:stop]
     power = np.maximum(np.square(wave).sum(axis=1, keepdims=True), 1e-12)
     lags = sorted({min(round(ms * fs_hz / 1000), snippets.shape[2] - stop) for ms in LAGS_MS})
@@ -50,17 +44,16 @@ def localise_monopoles(
     around: Neighbourhoods,
     n_before: int,
     fs_hz: float,
-    feature: Feature = "projection",
 ) -> Positions:
     """Fit size = alpha / distance (Boussard et al. 2021) to every spike, the amplitude in closed form.
 
     Parameters
     ----------
     snippets : (n, k, T) float32 µV; channels : (n,) peak channels; around : their neighbourhoods
-    n_before, fs_hz, feature : see ``measure_sizes``
+    n_before, fs_hz : see ``measure_sizes``
     """
     near = is_near(around)
-    sizes = np.where(near[channels], measure_sizes(snippets, around.own[channels], n_before, fs_hz, feature), 0.0)
+    sizes = np.where(near[channels], measure_sizes(snippets, around.own[channels], n_before, fs_hz), 0.0)
     offsets = around.offsets_um[channels].astype(np.float64)
     total = np.maximum(sizes.sum(axis=1, keepdims=True), 1e-12)
     start = np.column_stack([(sizes[:, :, None] * offsets).sum(axis=1) / total, np.full(len(sizes), 20.0)])

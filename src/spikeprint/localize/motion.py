@@ -1,6 +1,6 @@
 """How the tissue moves. Enters: peaks and positions. Leaves: a displacement, and positions without it.
 
-Estimation is DREDge (Windolf et al. 2025) through SpikeInterface. There is one look-up, ``displacement_at``: at the
+Estimation is DREDge (Windolf et al. 2025) through SpikeInterface. There is one look-up, ``Motion.at``: at the
 spike's own time, bilinear between bins, held beyond the borders. Lateral motion goes through the same engine along x.
 """
 
@@ -80,33 +80,12 @@ def estimate_motions(recording: Any, peaks: Peaks, positions: Positions, params:
     return [along, estimate_motion(recording, peaks, corrected, params, axis=0)]
 
 
-def displacement_at(motion: Motion, times_s: np.ndarray, depths_um: np.ndarray) -> np.ndarray:
-    """Look displacement up: bilinear, held at the borders.
-
-    Parameters
-    ----------
-    times_s, depths_um : (n,) float64
-
-    Returns
-    -------
-    (n,) float64, µm
-    """
-    row, row_share = _place(motion.times_s, times_s)
-    column, column_share = _place(motion.depths_um, depths_um)
-    values = motion.displacement_um
-    last_row, last_column = values.shape[0] - 1, values.shape[1] - 1
-    below, right = np.minimum(row + 1, last_row), np.minimum(column + 1, last_column)
-    early = values[row, column] * (1 - column_share) + values[row, right] * column_share
-    late = values[below, column] * (1 - column_share) + values[below, right] * column_share
-    return early * (1 - row_share) + late * row_share
-
-
 def correct_positions(positions: Positions, times_s: np.ndarray, motions: list[Motion]) -> Positions:
     """Return positions without the displacement of their time and depth; the depth is the uncorrected one."""
     xyz = positions.xyz_um.copy()
     depths = positions.xyz_um[:, 1].astype(np.float64)
     for motion in motions:
-        xyz[:, motion.axis] -= displacement_at(motion, times_s, depths).astype(np.float32)
+        xyz[:, motion.axis] -= motion.at(times_s, depths).astype(np.float32)
     return Positions(xyz, positions.alpha_uv_um, positions.sd_um)
 
 
@@ -127,12 +106,3 @@ def correct_recording(recording: Any, motion: Motion) -> Any:
     return interpolate_motion(
         recording, known, border_mode="force_extrapolate", spatial_interpolation_method="kriging", sigma_um=20.0
     )
-
-
-def _place(grid: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Index of the point of a rising grid below each value, and the share of the way to the next."""
-    if len(grid) == 1:
-        return np.zeros(len(values), dtype=np.int64), np.zeros(len(values))
-    held = np.clip(values, grid[0], grid[-1])
-    row = np.clip(np.searchsorted(grid, held, side="right") - 1, 0, len(grid) - 2)
-    return row, (held - grid[row]) / (grid[row + 1] - grid[row])

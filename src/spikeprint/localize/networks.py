@@ -211,8 +211,3 @@ def _encode(offsets: Tensor, start: Tensor) -> Tensor:
         parts += [x, x.norm(dim=2, keepdim=True)]
         parts += [f(x * 2.0**i) for i in range(N_FOURIER) for f in (torch.sin, torch.cos)]
     return torch.cat(parts, dim=2)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Return the number of trained values of a network."""
-    return sum(parameter.numel() for parameter in network.parameters())

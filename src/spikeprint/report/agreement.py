@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from ..core.errors import DataError
 from ..core.spikes import AXES, Motion
-from ..localize.motion import displacement_at
 from .style import GRID, MUTED, PALETTE, RC, WIDTH_IN, make_grid
 
 MAX_DRAWN = 200_000
@@ -109,7 +108,7 @@ def _draw_pairs(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
 def _sample(motion: Motion, times_s: np.ndarray, depths_um: np.ndarray) -> np.ndarray:
     """(n_times, n_depths) of a motion on another grid."""
     t, d = np.meshgrid(times_s, depths_um, indexing="ij")
-    return displacement_at(motion, t.ravel(), d.ravel()).reshape(t.shape)
+    return motion.at(t.ravel(), d.ravel()).reshape(t.shape)
 
 
 def _draw_map(axis: Axes, grid: Motion, values: np.ndarray, size: float, title: str) -> None:

@@ -106,7 +106,7 @@ def _draw_traces(axis: Axes, plan: Plan, original: np.ndarray, changed: np.ndarr
             level = traces[:, channel].astype(np.float64)
             axis.plot(time_ms, level - np.median(original[:, channel]) + row * step, color=color, linewidth=width)
     axis.set_yticks(np.arange(len(shown)) * step, [str(channel) for channel in shown])
-    axis.set(title="traces: before (black), with hybrid spikes (red)", xlabel="ms", ylabel="channel")
+    axis.set(title="traces: before (black), with hybrid spikes (orange)", xlabel="ms", ylabel="channel")
 
 
 def _draw_fit(axis: Axes, values: pd.Series, fit: Mapping[str, float]) -> None:

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from ..core.spikes import GroundTruth, Motion, Peaks, Positions
 from ..localize.histograms import correlate_bins, count_cells, entropies, make_grids
-from ..localize.motion import displacement_at
 from ..training import Curve
 from .agreement import plot_agreement, plot_motions
 from .localization import (
@@ -94,7 +93,7 @@ def make_film(peaks: Peaks, contacts_um: np.ndarray, located: Located) -> Film:
     middle = np.full(len(seconds), contacts_um[:, 1].mean())
     matrix = correlate_bins(counts)
     alike = (matrix.sum(axis=1) - np.diag(matrix)) / max(len(matrix) - 1, 1)
-    moved = displacement_at(_along(located.motions), seconds, middle)
+    moved = _along(located.motions).at(seconds, middle)
     return Film(cloud, contacts_um, {"motion (µm)": moved, "correlation": alike, "entropy": entropies(counts)})
 
 

@@ -31,6 +31,12 @@ def pick_row(argv: list[str], rows: Collection[str], section: str) -> str:
     raise ConfigError(f"params.yaml: found {found}, needs one row of {section}: {known}{hint}")
 
 
+def require_recording(name: str, recordings: Collection[str], where: str) -> None:
+    """Raise ConfigError unless ``recordings`` has the row that ``where``, a key of params.yaml, names."""
+    if name not in recordings:
+        raise ConfigError(f"params.yaml: {where}: no row '{name}' under recordings{suggest(name, recordings)}")
+
+
 def _report(error: SpikeprintError) -> int:
     sys.stderr.write(f"error: {error}\n")
     return error.exit_code

@@ -8,7 +8,6 @@ from typing import get_args
 import numpy as np
 
 from ..core.config import Params
-from ..core.errors import ConfigError, suggest
 from ..core.files import atomic_folder, find_root, read_json, write_text
 from ..core.localize_params import LocalizerName
 from ..core.runtime import timed
@@ -26,7 +25,7 @@ from ..localizer import Localised, SpikeLocalizer
 from ..report.explorer import N_SHOWN, Snippets, SpikeView, choose_rows, make_payload, render
 from ..report.localized import Located, draw_figures, make_film
 from ..report.movie import can_write_movies
-from . import pick_row, run_stage
+from . import pick_row, require_recording, run_stage
 
 LOGGER = logging.getLogger(__name__)
 N_CONTACTS = 10
@@ -52,9 +51,7 @@ def main(argv: list[str]) -> None:
     root = find_root()
     params = Params.load(root / "params.yaml")
     name = pick_row(argv, params.localized, "localized")
-    if name not in params.recordings:
-        hint = suggest(name, params.recordings)
-        raise ConfigError(f"params.yaml: localized.{name}: no row '{name}' under recordings{hint}")
+    require_recording(name, params.recordings, f"localized.{name}")
     folder, interim, reports = root / "data" / "raw" / name, root / "data" / "interim", root / "reports"
     peaks, positions, corrected, motions, card = read_positions(interim / "positions" / name)
     localizer = SpikeLocalizer.load(root / "models" / "localizer" / name)

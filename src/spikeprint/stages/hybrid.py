@@ -12,7 +12,6 @@ import numpy as np
 
 from ..core.compute import count_workers
 from ..core.config import Params
-from ..core.errors import ConfigError, suggest
 from ..core.files import find_root, write_csv, write_json
 from ..core.hybrid_params import HybridParams, HybridRow
 from ..core.hybrid_plan import Plan
@@ -25,7 +24,7 @@ from ..io.hybrid.plans import write_plan
 from ..io.hybrid.sortings import read_given_times, read_trains
 from ..io.hybrid.source import RawSource, open_source, reopen
 from ..report.hybrid import plot_plan, save_figure
-from . import pick_row, run_stage
+from . import pick_row, require_recording, run_stage
 
 LOGGER = logging.getLogger(__name__)
 SNIPPET_MS = 40.0
@@ -45,9 +44,7 @@ def main(argv: list[str]) -> None:
     params = Params.load(root / "params.yaml")
     name = pick_row(argv, params.hybrid, "hybrid")
     row = params.hybrid[name]
-    if row.recording not in params.recordings:
-        hint = suggest(row.recording, params.recordings)
-        raise ConfigError(f"params.yaml: hybrid.{name}.recording: no row '{row.recording}' under recordings{hint}")
+    require_recording(row.recording, params.recordings, f"hybrid.{name}.recording")
     source, plan = _plan(root, row)
     folder = root / "data" / "hybrid" / name
     with timed(f"hybrid {name}"):

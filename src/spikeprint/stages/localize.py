@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ..core.config import Params
-from ..core.errors import ConfigError, suggest
 from ..core.files import find_root, write_csv, write_json
 from ..core.runtime import timed
 from ..core.spikes import AXES
@@ -21,7 +20,7 @@ from ..localize.held_out import score_held_out
 from ..localize.localizers import localise
 from ..localize.units import locate_units
 from ..localizer import Localised, SpikeLocalizer
-from . import pick_row, run_stage
+from . import pick_row, require_recording, run_stage
 
 LOGGER = logging.getLogger(__name__)
 
@@ -39,9 +38,7 @@ def main(argv: list[str]) -> None:
     root = find_root()
     params = Params.load(root / "params.yaml")
     name = pick_row(argv, params.localized, "localized")
-    if name not in params.recordings:
-        hint = suggest(name, params.recordings)
-        raise ConfigError(f"params.yaml: localized.{name}: no row '{name}' under recordings{hint}")
+    require_recording(name, params.recordings, f"localized.{name}")
     folder = root / "data" / "raw" / name
     localizer = SpikeLocalizer(params.localize, params.spikes, params.seed)
     with timed(f"localize {name}"):

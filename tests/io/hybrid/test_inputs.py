@@ -309,7 +309,7 @@ def test_motion_files(tmp_path: Path) -> None:
     moved["displacement_um"][2] = [10, 20]
     np.savez(tmp_path / "m.npz", **moved)
     motion = read_motion(tmp_path / "m.npz")
-    assert motion.at(np.array([0.0, 2.0, 9.0]), 50.0).tolist() == [0.0, 15.0, 15.0]
+    assert motion.at(np.array([0.0, 2.0, 9.0]), np.full(3, 50.0)).tolist() == [0.0, 15.0, 15.0]
     folder = tmp_path / "si"
     folder.mkdir()
     for name, key in (

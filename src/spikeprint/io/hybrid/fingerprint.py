@@ -64,12 +64,8 @@ def hash_segment(source: RawSource, segment: int) -> str:
 
 def hash_file(path: Path) -> str:
     """Return BLAKE2b over the bytes of a file."""
-    digest = hashlib.blake2b(digest_size=16)
-    buffer = bytearray(BLOCK_BYTES)
     with path.open("rb", buffering=0) as file:
-        while n := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:n])
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def check_source(plan: Plan, source: RawSource) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -165,10 +166,8 @@ def _describe(plan: Plan) -> dict[str, object]:
 
 def _write_meta(given: Path, binary: Path, folder: Path) -> None:
     """The ``.meta`` of a hybrid SpikeGLX file: its name and SHA1, and where it comes from."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    with binary.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
+    with binary.open("rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, partial(hashlib.sha1, usedforsecurity=False))
     changes = {
         "fileName": binary.name,
         "fileSHA1": digest.hexdigest().upper(),

@@ -26,8 +26,6 @@ from ..traces.windows import BinaryLayout
 from .neo_formats import NEO_FORMATS, find_neo, open_neo
 from .probes import ProbeTable, make_probe, table_of
 
-FLAT = ("binary", "spikeglx")
-"""Layouts whose files can be changed in place."""
 TRACES = (".bin", ".dat", ".raw")
 
 
