@@ -51,6 +51,8 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     np.save(tmp_path / "x.npy", np.ones((50, 3)))
     assert run("fit", tmp_path / "x.npy", tmp_path / "m", "--set", "max_iteration=3") == 2
     assert "did you mean 'max_iterations'" in capsys.readouterr().err
+    assert run("fit", tmp_path / "x.npy", tmp_path / "m", "--set", "hybrid=[") == 2
+    assert "--set hybrid=[: not a YAML value" in capsys.readouterr().err
     assert run("fit", tmp_path / "none.npy", tmp_path / "m") == 1
     assert run("decode", tmp_path, "--models", "lstmm") == 2
     assert run("score", tmp_path / "x.npy", tmp_path / "x.npy") == 1

@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cebra import CEBRA
@@ -78,10 +79,13 @@ def test_a_trained_model_knows_the_label_and_shuffled_rows_teach_it_nothing(
 ) -> None:
     from spikeprint.population import shuffle_control
 
-    table = shuffle_control(quick(max_iterations=90, check_every=30), track.counts, position)
+    model = quick(max_iterations=90, check_every=30)
+    table = shuffle_control(model, track.counts, position)
     data, shuffled = table["held_out_score"]
     assert data - shuffled > 0.15
     assert table["held_out_bits"].iloc[1] < 0.3 < table["held_out_bits"].iloc[0]
+    done = model.fit(track.counts, position).diagnosis_
+    pd.testing.assert_frame_equal(shuffle_control(model, track.counts, position, diagnosis=done), table)
 
 
 def test_bool_and_text_labels_are_classes(track: Simulated, side: np.ndarray) -> None:

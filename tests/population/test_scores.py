@@ -25,6 +25,7 @@ from spikeprint.population import (
     plot_overview,
     plot_temperature,
 )  # fmt: skip
+from spikeprint.population.consistency import symmetric_scores
 from spikeprint.synth.populations import Simulated
 
 
@@ -60,6 +61,10 @@ def test_consistency_of_runs_is_that_of_cebra() -> None:
     )
     assert np.allclose(ours[0], theirs[0])
     assert np.array_equal(ours[1], theirs[1])
+    both = symmetric_scores(*ours[:2])
+    matrix = np.zeros((3, 3))
+    matrix[tuple(ours[1].T)] = ours[0]
+    assert np.allclose(both, ((matrix + matrix.T) / 2)[tuple(ours[1].T)])
 
 
 def test_consistency_of_datasets_takes_classes_gaps_and_several_runs() -> None:
@@ -165,6 +170,7 @@ def test_a_grid_is_compared_by_bits_over_seeds_and_comes_back(tmp_path: Path, tr
     back = GridSearch.load(tmp_path / "grid")
     pd.testing.assert_frame_equal(back.results_, table)
     assert back.get_best_model().time_offsets == best
+    assert len(grid.plot_loss_comparison("a_b").lines) == 4
     with pytest.raises(ValueError, match="no dataset 'c'"):
         grid.get_best_model(dataset_name="c")
 

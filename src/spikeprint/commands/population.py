@@ -54,8 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
+    from ._hybrid import parse_changes
 
-    settings = {**DEFAULTS, **dict(_pair(word) for word in arguments.set)}
+    settings = {**DEFAULTS, **parse_changes(arguments.set)}
     _check_names(settings)
     data = _read(arguments.data)
     model = PopulationEmbedder(**settings).fit(data, *_labels(arguments.label, data))
@@ -125,17 +126,6 @@ def _labels(given: list[str], data: Any) -> list[Any]:
     from ..io.population.files import load_data
 
     return [name if name in getattr(data, "labels", {}) else load_data(name).squeeze() for name in given]
-
-
-def _pair(word: str) -> tuple[str, Any]:
-    import yaml
-
-    from ..core.errors import ConfigError
-
-    name, is_pair, value = word.partition("=")
-    if not is_pair:
-        raise ConfigError(f"--set {word}: KEY=VALUE is needed")
-    return name, yaml.safe_load(value)
 
 
 def _check_names(settings: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Does a model learn or memorise? Enters: an estimator and data. Leaves: its scores beside those on shuffled rows."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,22 @@ from sklearn.base import clone
 from .prepare import read_sessions
 
 
-def shuffle_control(model: Any, X: Any, *y: Any, n: int = 1, segments: Any = None, seed: int = 0) -> pd.DataFrame:
+def shuffle_control(
+    model: Any,
+    X: Any,
+    *y: Any,
+    n: int = 1,
+    segments: Any = None,
+    seed: int = 0,
+    diagnosis: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
     """Refit with the rows of X permuted against the labels and time.
 
     Parameters
     ----------
     model : a ``PopulationEmbedder``, fitted or not; it is left as it is
     n : shuffles
+    diagnosis : of a fit to the rows as they are, where there is one; None = it is made
 
     Returns
     -------
@@ -24,7 +34,9 @@ def shuffle_control(model: Any, X: Any, *y: Any, n: int = 1, segments: Any = Non
     A shuffle with held-out bits well above 0, or a score above chance, says that the model memorises.
     """
     populations, is_multi = read_sessions(X, segments)
-    rows = [{"rows": "data", **clone(model).fit(populations if is_multi else populations[0], *y).diagnosis_}]
+    if diagnosis is None:
+        diagnosis = clone(model).fit(populations if is_multi else populations[0], *y).diagnosis_
+    rows = [{"rows": "data", **diagnosis}]
     rng = np.random.default_rng(seed)
     for number in range(n):
         mixed = [replace(p, counts=p.counts[rng.permutation(p.n_rows)]) for p in populations]

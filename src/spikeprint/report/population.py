@@ -1,6 +1,7 @@
 """Figures and page of populations. Enters: embeddings, curves and tables of the stages. Leaves: figures, Markdown."""
 
 from collections.abc import Mapping
+from itertools import cycle, product
 from typing import Any
 
 import matplotlib
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .style import FAINT, MUTED, PALETTE, RC, make_grid
+from .style import FAINT, LINES, MUTED, PALETTE, RC, make_grid
 
 MAX_POINTS = 4000
 
@@ -32,7 +33,7 @@ def plot_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
     with matplotlib.rc_context(RC):
         grid = make_grid(2, 2, 3.2)
         losses, temperatures = grid.axes
-        for colour, (name, table) in zip(PALETTE, tables.items(), strict=False):
+        for colour, (name, table) in zip(cycle(PALETTE), tables.items(), strict=False):
             held = table.dropna(subset=["held_out_loss"])
             losses.plot(table["step"], table["loss"], color=colour, linewidth=0.8, alpha=0.6)
             losses.plot(
@@ -68,9 +69,11 @@ def plot_kshot(tables: Mapping[str, pd.DataFrame]) -> Figure:
         for axes, (name, table) in zip(grid.axes, tables.items(), strict=True):
             shots = sorted(k for k in table["k"].unique() if k > 0) + ([0] if (table["k"] == 0).any() else [])
             at = {k: place for place, k in enumerate(shots)}
-            for colour, (model, rows) in zip(PALETTE, table.groupby("model", sort=False), strict=False):
+            looks = cycle(product(LINES, PALETTE))
+            for (line, colour), (model, rows) in zip(looks, table.groupby("model", sort=False), strict=False):
                 by_k = rows.groupby("k")["top1"].agg(["mean", "std"]).reindex(shots)
-                axes.errorbar([at[k] for k in shots], by_k["mean"], by_k["std"].fillna(0), color=colour, label=model)
+                mean, spread = by_k["mean"], by_k["std"].fillna(0)
+                axes.errorbar([at[k] for k in shots], mean, spread, color=colour, linestyle=line, label=model)
             axes.axhline(table["chance"].iloc[0], color=MUTED, linestyle=":", label="chance")
             axes.set(title=name, ylim=(0, 1), xlabel="training presentations per class", ylabel="top-1 accuracy")
             axes.set_xticks(list(at.values()), ["all" if k == 0 else str(k) for k in shots])

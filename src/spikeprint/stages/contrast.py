@@ -31,7 +31,8 @@ def main(argv: list[str]) -> None:
     with timed(f"contrast@{name}: {N_RUNS} runs and a control"):
         models = [fit(population, mode, settings, params.seed + i) for i in range(N_RUNS)]
         embeddings = [model.transform(population) for model in models]
-        control = shuffle_control(models[0], population, *mode.labels, seed=params.seed)
+        done = models[0].diagnosis_
+        control = shuffle_control(models[0], population, *mode.labels, seed=params.seed, diagnosis=done)
     write_outputs(name, models[0], embeddings, control, population)
 
 

@@ -152,6 +152,6 @@ def test_a_pickle_runs_nothing_even_on_request(ending: str, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     path = tmp_path / f"evil{ending}"
     (joblib.dump if ending == ".jl" else lambda value, p: p.write_bytes(pickle.dumps(value)))(_Evil(), path)
-    with pytest.raises(DataError, match="it asks for pathlib"):
+    with pytest.raises(DataError, match=r"plain containers \(pathlib"):
         load_data(path, allow_pickle=True)
     assert not (tmp_path / "ran").exists()

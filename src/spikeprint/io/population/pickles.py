@@ -9,7 +9,7 @@ import numpy as np
 
 from ...core.errors import DataError
 from ..readers.shared import one_line
-from ..readers.unpickle import ALLOWED, DAMAGE
+from ..readers.unpickle import DAMAGE, RestrictedUnpickler
 
 JOBLIB_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
@@ -59,7 +59,7 @@ _Python: Any = pickle._Unpickler  # type: ignore[attr-defined]  # the C one cann
 
 
 class _Reader(_Python):
-    """An unpickler that knows ``ALLOWED``, joblib's arrays, and nothing else."""
+    """``RestrictedUnpickler`` in Python, with joblib's arrays besides."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
 
@@ -71,13 +71,9 @@ class _Reader(_Python):
         """Return what stands for ``module.name``; nothing is ever imported."""
         if (module, name) == JOBLIB_ARRAY:
             return _Wrapper
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return ALLOWED[module, name]
+        return RestrictedUnpickler.find_class(self, module, name)
 
-    def persistent_load(self, pid: Any) -> Any:
-        """Refuse references to objects outside the file."""
-        raise pickle.UnpicklingError("a persistent object")
+    persistent_load = RestrictedUnpickler.persistent_load
 
     def load_build(self) -> None:
         """Fill an object; joblib's note of an array becomes the array."""

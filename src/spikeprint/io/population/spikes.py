@@ -10,6 +10,7 @@ import pandas as pd
 from ...core.errors import DataError
 from ...core.files import atomic_folder, read_json, write_csv, write_json
 from ...core.sessions import Series, SpikeSession
+from ..readers.shared import one_line
 from .hippocampus import read_hippocampus
 from .nwb import read_nwb_session
 
@@ -55,7 +56,7 @@ def read_spikes(folder: Path) -> SpikeSession:
         invalid = invalid.assign(tags=[json.loads(tags) for tags in invalid["tags"]])
         series = {name: _read_series(folder / f"series_{name}.npz", period) for name, period in card["series"].items()}
     except (OSError, ValueError, KeyError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{folder}: not a whole session folder ({' '.join(str(error).split())[:200]})") from None
+        raise DataError(f"{folder}: not a whole session folder ({one_line(error)})") from None
     span = (float(card["t_start"]), float(card["t_stop"]))
     return SpikeSession(card["session_id"], times, offsets, units, *span, presentations, invalid, series)
 

@@ -39,8 +39,8 @@ def permutation_p(predicted: np.ndarray, codes: np.ndarray, blocks: np.ndarray, 
     """Return the share of label permutations within blocks that are told as well as the truth is."""
     rng = np.random.default_rng(seed)
     truth, as_good = (predicted == codes).mean(), 0
+    ordered = predicted[np.argsort(blocks, kind="stable")]
     for _ in range(n):
         mixed = codes[np.lexsort((rng.random(len(codes)), blocks))]
-        ordered = predicted[np.argsort(blocks, kind="stable")]
         as_good += (ordered == mixed).mean() >= truth
     return (as_good + 1) / (n + 1)
