@@ -21,7 +21,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ from spikeprint.cvae.fit import add_head, fit_cvae
 from spikeprint.cvae.predictor import Predictor
 from spikeprint.cvae.units import Units
 from spikeprint.registry.bundle import open_bundle, write_bundle
-from spikeprint.registry.tracking import connect, tracking_uri
+from spikeprint.registry.remote import tracking_uri
+from spikeprint.registry.tracking import connect
 from spikeprint.registry.versions import create_version
 
 NAME = "spikeprint-cvae"
@@ -72,7 +73,8 @@ class Service:
         found = [self.process.pid]
         for pid in found:  # grows
             children = Path(f"/proc/{pid}/task/{pid}/children")
-            found += [int(child) for child in children.read_text().split()] if children.exists() else []
+            with suppress(FileNotFoundError):  # it has left meanwhile
+                found += [int(child) for child in children.read_text().split()]
         return found
 
     def cpu_s(self) -> float:

@@ -6,11 +6,19 @@ import pandas as pd
 import yaml
 
 from spikeprint.core.files import write_csv, write_json, write_text
-from spikeprint.registry.chains import sync_chains
+from spikeprint.registry.chains import log_chains
+from spikeprint.registry.claims import CLAIM_TAG, KEY_TAG
 from spikeprint.registry.lock import dvc_md5, read_lock
-from spikeprint.registry.tracking import connect
+from spikeprint.registry.runs import SyncedRun
+from spikeprint.registry.tracking import EXPERIMENT, connect, sync
 
 ROW = {"recording": "toy_recording", "n_units": 4, "times": {"mode": "renewal"}}
+
+
+def log(root: Path) -> list[SyncedRun]:
+    """Log the chains of a lock, which may have no other rows."""
+    client = connect(root)
+    return log_chains(client, root, read_lock(root), client.get_experiment_by_name(EXPERIMENT).experiment_id)
 
 
 def write_hybrid(project: Path, with_score: bool) -> None:
@@ -40,7 +48,7 @@ PLAN = [{"path": "data/hybrid/toy_hybrid/plan", "md5": "abc.dir"}]
 
 def test_a_row_is_logged_once_with_its_numbers(project: Path) -> None:
     write_hybrid(project, with_score=True)
-    new = sync_chains(project)
+    new = log(project)
     assert [(run.ablation, run.parent_id) for run in new] == [("hybrid@toy_hybrid", "")]
     run = connect(project).get_run(new[0].run_id)
     assert run.info.status == "FINISHED"
@@ -52,15 +60,25 @@ def test_a_row_is_logged_once_with_its_numbers(project: Path) -> None:
     assert run.data.metrics["score.recall_by_snr.snr_5_8"] == 0.5
     artifacts = [item.path for item in connect(project).list_artifacts(run.info.run_id, "hybrid/toy_hybrid")]
     assert artifacts == [f"hybrid/toy_hybrid/{name}" for name in ("injected.json", "injected.png", "score.json")]
-    assert sync_chains(project) == []
+    assert log(project) == []
+
+
+def test_a_sync_that_was_cut_short_completes_its_run(project: Path) -> None:
+    write_hybrid(project, with_score=True)
+    (run_id,) = [run.run_id for run in sync(project) if run.ablation == "hybrid@toy_hybrid"]
+    client = connect(project)
+    client.set_tag(run_id, CLAIM_TAG, client.get_run(run_id).data.tags[KEY_TAG])  # as it was before the last step
+    client.delete_tag(run_id, KEY_TAG)
+    assert [run.run_id for run in sync(project)] == [run_id]
+    assert client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_a_score_of_another_plan_does_not_count(project: Path) -> None:
     write_hybrid(project, with_score=False)
-    (unscored,) = [run for run in sync_chains(project) if run.ablation == "hybrid@toy_hybrid"]
+    (unscored,) = [run for run in log(project) if run.ablation == "hybrid@toy_hybrid"]
     assert "score.recall" not in connect(project).get_run(unscored.run_id).data.metrics
     (project / "reports" / "hybrid" / "toy_hybrid" / "injected.json").write_text("{}")
-    assert [run for run in sync_chains(project) if run.ablation == "hybrid@toy_hybrid"] == []
+    assert [run for run in log(project) if run.ablation == "hybrid@toy_hybrid"] == []
 
 
 def test_tables_with_steps_become_curves(tmp_path: Path) -> None:
@@ -76,8 +94,8 @@ def test_tables_with_steps_become_curves(tmp_path: Path) -> None:
     }
     stages = {"contrast@time": entry, "train@x": {}}
     write_text(tmp_path / "dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    (made,) = sync_chains(tmp_path)
-    assert sync_chains(tmp_path) == []
+    (made,) = log(tmp_path)
+    assert log(tmp_path) == []
     client = connect(tmp_path)
     run = client.get_run(made.run_id)
     assert made.ablation == run.info.run_name == "contrast@time"
@@ -94,6 +112,6 @@ def test_names_in_a_long_table_name_its_curves(tmp_path: Path) -> None:
     path = "reports/plots/localize/toy.csv"
     entry = {"cmd": "x", "outs": [{"path": path, "md5": dvc_md5(tmp_path / path)}]}
     write_text(tmp_path / "dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": {"localize@toy": entry}}))
-    (made,) = sync_chains(tmp_path)
+    (made,) = log(tmp_path)
     history = connect(tmp_path).get_metric_history(made.run_id, "curve/nll/value")
     assert [(point.step, point.value) for point in history] == [(0, 2.0), (1, 1.0)]

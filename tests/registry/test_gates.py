@@ -28,12 +28,12 @@ def trial(two):
 
 @pytest.fixture
 def change_artifact(two):
-    """Give a function that changes or removes a file in the run of version 2, in a copy of that run's files."""
+    """Give a function that changes or removes a file in the run of a version, by default 2, until the test ends."""
     done = []
 
-    def change(name, edit):
+    def change(name, edit, number="2"):
         client = connect(two)
-        run = client.get_run(client.get_model_version(NAME, "2").run_id)
+        run = client.get_run(client.get_model_version(NAME, number).run_id)
         path = Path(url2pathname(urlparse(run.info.artifact_uri).path)) / name
         kept = path.with_name(path.name + ".kept")
         shutil.copy2(path, kept)
@@ -179,6 +179,17 @@ def test_a_gate_whose_number_is_missing_refuses_with_file_and_key(trial, change_
     found = gate(judge(trial()), name)
     assert (found.found, found.passed) == (None, False)
     assert reason in str(found)
+
+
+def test_an_incumbent_of_before_there_were_folds_can_be_set_aside(trial, change_artifact):
+    change_artifact("plots/predictions/production.csv", lambda text: text.replace("fold", "part", 1), "1")
+    found = gate(judge(trial()), "against the incumbent")
+    assert not found.passed
+    assert "version 1 cannot be compared" in str(found)
+    assert "no column 'fold'" in str(found)
+    assert "promote --to staging --waive 'against the incumbent' --reason" in str(found)
+    (found,) = [one for one in judge(trial(), frozenset({found.name})) if one.name == found.name]
+    assert found.waived
 
 
 REFUSED = {

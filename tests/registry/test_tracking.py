@@ -9,7 +9,8 @@ import yaml
 
 from spikeprint.core.errors import RegistryError
 from spikeprint.registry.lock import dvc_md5
-from spikeprint.registry.tracking import connect, find_run, sync
+from spikeprint.registry.runs import find_run
+from spikeprint.registry.tracking import connect, sync
 from spikeprint.registry.whence import git_commit
 
 

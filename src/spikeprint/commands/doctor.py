@@ -37,16 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; exit code 1 when the parameters cannot be used or a dataset is missing."""
-    from ..registry.remote import team_access
+    from ..registry.remote import tracking_uri
 
     root = find_root()
-    access = team_access(root)
     found: dict[str, Any] = {
         "project": str(root),
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": _device(),
-        "tracking": access.tracking_uri if access else _store(root),
+        "tracking": tracking_uri(root),
         "remotes": _dvc_lines(root, "remote", "list"),
         "params": "ok",
         "data": {},
@@ -59,10 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(redact(json.dumps(found, indent=2) if arguments.json else _text(found)))
     missing = [name for name, state in found["data"].items() if state == "missing"]
     return int(found["params"] != "ok" or bool(missing))
-
-
-def _store(root: Path) -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
 def _device() -> str:

@@ -35,11 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ModelError(
             f"dvc repro stopped with exit code {code}; the stage's own message is above. Mend it, run again"
         )
-    from ..registry.chains import sync_chains
     from ..registry.register import NotRegistrable, register
     from ..registry.tracking import sync
 
-    new = [*sync(root), *sync_chains(root)]
+    new = sync(root)
     print(f"MLflow: {len(new)} new run{'s' if len(new) != 1 else ''}; compare them with `make ui`")
     if not arguments.stages:
         try:

@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until interrupted, once the version is known to exist and the port to be free."""
     from ..core.config import Params
+    from ..registry.remote import tracking_uri
     from ..registry.supervisor import Supervisor
-    from ..registry.tracking import tracking_uri
     from ..registry.versions import Follower
 
     root = find_root()

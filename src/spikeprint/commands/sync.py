@@ -11,11 +11,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line per new run."""
-    from ..registry.chains import sync_chains
-    from ..registry.tracking import sync, tracking_uri
+    from ..registry.remote import tracking_uri
+    from ..registry.tracking import sync
 
     root = find_root()
-    new = [*sync(root), *sync_chains(root)]
+    new = sync(root)
     for made in new:
         print(f"{made.ablation}: run {made.run_id}")
     print(f"{len(new)} new run{'s' if len(new) != 1 else ''} in {tracking_uri(root)}")

@@ -94,7 +94,9 @@ class Evidence:
             io.StringIO(self._text(path)), dtype=texts, keep_default_na=False, na_values={"confidence": [""]}
         )
         if absent := [column for column in PREDICTIONS if column not in table]:
-            raise MissingEvidence(f"{self.name}: {path} has no column '{absent[0]}'; spikeprint run makes a new one")
+            raise MissingEvidence(
+                f"{self.name}: {path} has no column '{absent[0]}', of an older spikeprint; versions of now have it"
+            )
         return table[table["model"] == "out_of_fold"].reset_index(drop=True)
 
     @cached_property

@@ -79,7 +79,7 @@ class Gate:
     aliases: tuple[str, ...] = ("staging", "production")
 
 
-def judge(trial: Trial, waived: Mapping[str, str] | frozenset[str] = frozenset()) -> list[GateResult]:
+def judge(trial: Trial, waived: frozenset[str] = frozenset()) -> list[GateResult]:
     """Return the verdict of every gate that is switched on and asked for this alias.
 
     A gate whose number is missing does not hold, and says which file and key it missed.
@@ -155,11 +155,14 @@ def _extreme(values: Mapping[str, float], pick: Callable) -> Finding:
 def _against_champion(trial: Trial) -> Finding:
     if trial.champion is None:
         return Finding("no incumbent", "", True)
-    tables = trial.champion.predictions, trial.challenger.predictions
+    predictions = trial.challenger.predictions
     try:
-        found = compare_predictions(*tables, trial.limits.n_resamples)
-    except ValueError as error:
-        raise MissingEvidence(f"version {trial.champion.number} cannot be compared: {error}") from None
+        found = compare_predictions(trial.champion.predictions, predictions, trial.limits.n_resamples)
+    except (MissingEvidence, ValueError) as error:
+        raise MissingEvidence(
+            f"version {trial.champion.number} cannot be compared: {error}; or set the gate aside: spikeprint promote "
+            f"--to {trial.alias} --waive 'against the incumbent' --reason TEXT"
+        ) from None
     worst, mean = found.worst, found.overall
     passes = worst.difference.low >= -trial.limits.incumbent_margin
     passes &= trial.limits.incumbent == "no_worse" or mean.low > 0

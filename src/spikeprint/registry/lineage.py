@@ -17,11 +17,12 @@ from ..core.config import Params
 from ..core.errors import ConfigError, DataError, RegistryError
 from ..core.files import read_json
 from .bundle import bundle_digest
+from .claims import KEY_TAG
 from .evidence import Evidence, MissingEvidence
 from .ledger import read_moves
 from .lock import dvc_md5
 from .provenance import FILE
-from .tracking import KEY_TAG, connect, store_errors
+from .tracking import connect, store_errors
 from .versions import find_version, resolve_version
 
 RAW_TAG = "dvc.raw."

@@ -20,7 +20,8 @@ from .ledger import describe_loss, read_ledger
 from .lock import DATA, FinishedRow, changed_params, dvc_md5, finished_row, flatten, read_lock
 from .mutex import exclusive
 from .promote import STAGED_TAG, Wish, make_plan, move_alias
-from .tracking import connect, find_run, store_errors, sync
+from .runs import find_run
+from .tracking import connect, store_errors, sync
 from .versions import create_version, find_version, holder
 from .whence import user_name
 

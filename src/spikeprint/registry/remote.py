@@ -28,6 +28,13 @@ def team_access(root: Path) -> Access | None:
     return read_access(path) if not os.environ.get("MLFLOW_TRACKING_URI") and path.is_file() else None
 
 
+def tracking_uri(root: Path) -> str:
+    """Return where the tracking store of a project is, see ``tracking.connect``."""
+    if access := team_access(root):
+        return access.tracking_uri
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(root).resolve() / 'mlflow.db'}"
+
+
 def use_credentials(access: Access | None) -> None:
     """Hand user and password to MLflow's client, and to what is started from here, by the environment."""
     if access:

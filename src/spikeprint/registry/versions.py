@@ -21,8 +21,9 @@ from mlflow.entities.model_registry import ModelVersion
 from ..core.errors import RegistryError
 from ..core.files import write_json
 from . import serving
+from .remote import tracking_uri
 from .supervisor import Target
-from .tracking import connect, store_errors, tracking_uri
+from .tracking import connect, store_errors
 
 REQUIREMENTS = ("torch", "numpy", "pandas", "safetensors", "mlflow")
 """All that a served version needs."""
