@@ -1,8 +1,11 @@
 """Runs that were begun and not finished, and runs that two clones make at the same time."""
 
-import pytest
+from concurrent.futures import ThreadPoolExecutor
 
-from spikeprint.registry.claims import CLAIM_TAG, KEY_TAG, clone_id, close_run, fail_unfinished, open_run
+import pytest
+from mlflow.entities import Dataset, DatasetInput
+
+from spikeprint.registry.claims import CLAIM_TAG, KEY_TAG, clone_id, close_run, fail_unfinished, find_runs, open_run
 from spikeprint.registry.tracking import EXPERIMENT, connect, sync
 
 KEY = "0123456789abcdef" * 2
@@ -30,6 +33,20 @@ def test_the_run_that_is_complete_first_is_kept(client, experiment):
     assert not close_run(client, mine, KEY)
     assert client.get_run(mine).info.lifecycle_stage == "deleted"
     assert client.get_run(yours).info.status == "FINISHED"
+
+
+def test_of_clones_that_finish_at_once_one_keeps_its_run_and_none_fails(client, experiment):
+    def finish(run_id, key, names):
+        datasets = [DatasetInput(Dataset(name, key, "local", "{}")) for name in names]  # new to the store
+        return close_run(client, run_id, key, datasets)
+
+    for key in (f"{number:032x}" for number in range(6)):
+        begun = [open_run(client, experiment, key, "x", owner).info.run_id for owner in "abcd"]
+        with ThreadPoolExecutor(len(begun)) as pool:
+            kept = list(pool.map(lambda run, key=key: finish(run, key, ("left", "right")), begun))
+        (complete,) = find_runs(client, {KEY_TAG: key})
+        assert [run for run, is_kept in zip(begun, kept, strict=True) if is_kept] == [complete.info.run_id]
+        assert len(complete.inputs.dataset_inputs) == 2
 
 
 def test_what_nobody_needs_is_marked_failed_but_not_what_is_complete_or_anothers(client, experiment):

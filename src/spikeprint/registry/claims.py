@@ -1,21 +1,27 @@
 """Which run belongs to which row, for many clones at once. Enters: a key. Leaves: one complete run, no run left open.
 
-A server has no lock that clones on several machines could hold. So a run says from its first moment whose it is and for
-which key; only a complete one carries the key itself, and of two that were completed at the same time one goes.
+A run says from its first moment whose it is and for which key; only a complete one carries the key itself. Clones
+complete their runs one at a time: of those that logged the same row, the first stays.
 """
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import DatasetInput, Run
+
+from .mutex import exclusive
 
 KEY_TAG = "dvc.stage_md5"
 """Set when a run is complete, so that a run cut short is not taken for one."""
 
 CLAIM_TAG, OWNER_TAG = "spikeprint.claim", "spikeprint.clone"
 """Set when a run begins: the key it is for, the clone that logs it."""
+
+LOCK = "spikeprint-runs"
+"""Held while a run is completed, see ``mutex``."""
 
 NOTE = "the logging was cut short; a colleague's run of the same results is complete, or the results have changed"
 
@@ -44,12 +50,17 @@ def open_run(client: MlflowClient, experiment_id: str, key: str, name: str, owne
     return client.create_run(experiment_id, run_name=name, tags={CLAIM_TAG: key, OWNER_TAG: owner})
 
 
-def close_run(client: MlflowClient, run_id: str, key: str) -> bool:
-    """Mark a run complete; return False, and delete it, when a colleague's run of this key is the one to keep."""
-    if not find_runs(client, {KEY_TAG: key}):
-        client.set_terminated(run_id)
-        client.set_tag(run_id, KEY_TAG, key)
-        if find_runs(client, {KEY_TAG: key})[0].info.run_id == run_id:
+def close_run(client: MlflowClient, run_id: str, key: str, datasets: Sequence[DatasetInput] = ()) -> bool:
+    """Mark a run complete; return False, and delete it, when a colleague's run of this key is complete already.
+
+    Its datasets are logged here too: MLflow itself fails when two clients log the same new dataset at once.
+    """
+    with exclusive(client, LOCK, run_id):
+        if not find_runs(client, {KEY_TAG: key}):
+            if datasets:
+                client.log_inputs(run_id, list(datasets))
+            client.set_terminated(run_id)
+            client.set_tag(run_id, KEY_TAG, key)
             client.delete_tag(run_id, CLAIM_TAG)
             return True
     client.set_terminated(run_id, "KILLED")

@@ -98,10 +98,8 @@ def log_row(client: MlflowClient, root: Path, experiment_id: str, row: FinishedR
         [Param(key, json.dumps(value) if isinstance(value, list) else str(value)) for key, value in values],
         [RunTag(*tag) for tag in tags.items()],
     )
-    if record.datasets:
-        client.log_inputs(run_id, record.datasets)
     for path in record.files:
         client.log_artifact(run_id, str(root / path), Path(path).parent.relative_to("reports").as_posix())
     for name, value in record.texts.items():
         client.log_dict(run_id, value, name)
-    return run_id if close_run(client, run_id, row.key) else ""
+    return run_id if close_run(client, run_id, row.key, record.datasets) else ""
