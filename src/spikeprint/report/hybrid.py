@@ -14,6 +14,8 @@ from ..core.hybrid_plan import Plan
 from .style import FAINT, GRID, INK, MUTED, PALETTE, RC, WIDTH_IN
 
 SHOWN_UNITS, SHOWN_CHANNELS = 7, 10
+SHOWN_SORTED = 24
+"""Columns of the confusion matrix, the assigned units first; the others are drawn as one."""
 DPI = 150
 
 
@@ -117,14 +119,17 @@ def _draw_traces(axis: Axes, plan: Plan, change: Change) -> None:
     original, changed, first = change.original, change.changed, change.first
     size = np.abs(changed.astype(np.float64) - original).max(axis=0)
     shown = np.sort(np.argsort(-size, kind="stable")[:SHOWN_CHANNELS])
-    time_ms = (np.arange(len(original)) + first) / plan.source.sampling_frequency_hz * 1000
+    rate_hz = plan.source.sampling_frequency_hz
+    time_ms = np.arange(len(original)) / rate_hz * 1000
     step = max(float(np.ptp(changed[:, shown].astype(np.float64), axis=0).max()) * 0.6, 1.0)
     for row, channel in enumerate(shown):
         for traces, color, width in ((changed, PALETTE[3], 1.1), (original, INK, 0.7)):
             level = traces[:, channel].astype(np.float64)
             axis.plot(time_ms, level - np.median(original[:, channel]) + row * step, color=color, linewidth=width)
     axis.set_yticks(np.arange(len(shown)) * step, [str(channel) for channel in shown])
-    axis.set(title="traces: before (black), with hybrid spikes (orange)", xlabel="ms", ylabel="channel")
+    axis.set(
+        title="traces: before (black), after (orange)", xlabel=f"ms from {first / rate_hz:.3f} s", ylabel="channel"
+    )
 
 
 def _draw_fit(axis: Axes, values: pd.Series, fit: Mapping[str, float]) -> None:
@@ -148,6 +153,9 @@ def _draw_lags(axis: Axes, lags: pd.DataFrame) -> None:
 
 def _draw_confusion(axis: Axes, confusion: pd.DataFrame) -> None:
     """Pairs of spikes as a share of each row."""
+    if (n_others := confusion.shape[1] - 1 - SHOWN_SORTED) > 0:
+        others = confusion.iloc[:, SHOWN_SORTED:-1].sum(axis=1).rename(f"{n_others} others")
+        confusion = pd.concat([confusion.iloc[:, :SHOWN_SORTED], others, confusion.iloc[:, -1:]], axis=1)
     values = confusion.to_numpy(dtype=np.float64)
     axis.imshow(values / np.maximum(values.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axis.set_yticks(range(len(confusion)), list(confusion.index))
