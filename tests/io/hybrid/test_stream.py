@@ -1,6 +1,9 @@
 """Files are copied block by block, from memory that begins with a page, into room that is there beforehand."""
 
+import os
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +18,7 @@ from spikeprint.io.hybrid.source import RawSource
 from spikeprint.io.hybrid.stream import choose_rows, copy_changed, make_buffer
 
 N, ROWS = 5, 40_000
+SRC = str(Path(__file__).resolve().parents[3] / "src")
 
 
 @pytest.fixture
@@ -71,6 +75,34 @@ def test_a_source_that_is_cut_while_it_is_read(source: RawSource, tmp_path: Path
     with pytest.raises(DataError, match=r"raw\.bin: ends at byte 200000 while it is read; it was cut, copy it again"):
         copy_changed(source, [target], cut, block_rows=1000)
     assert list(target.parent.iterdir()) == []
+
+
+REFUSING = """
+import sys
+from pathlib import Path
+import numpy as np
+from spikeprint.core.errors import DataError
+from spikeprint.io.hybrid.probes import ProbeTable
+from spikeprint.io.hybrid.source import RawSource
+from spikeprint.io.hybrid.stream import copy_changed
+path, n = Path(sys.argv[1]), 5
+probe = ProbeTable(np.zeros((n, 2)), np.zeros(n, dtype=np.int64))
+source = RawSource(path, "binary", (path,), (40_000,), (0,), np.dtype("<i2"), n, 30_000.0, 0, np.ones(n), probe)
+def refuse(*_):
+    raise DataError("no")
+try:
+    copy_changed(source, [path.parent / "target" / "a.bin"], refuse, 1000, 2)
+except DataError as error:
+    print(error)
+"""
+
+
+def test_a_change_that_fails_ends_a_run_of_several_threads(source: RawSource, tmp_path: Path) -> None:
+    """In a process of its own: once each failure kept a buffer, others waited for it, and the run never ended."""
+    words = [sys.executable, "-W", "ignore", "-c", REFUSING, str(source.files[0])]
+    done = subprocess.run(words, env=os.environ | {"PYTHONPATH": SRC}, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "no\n", done.stderr
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])

@@ -129,14 +129,16 @@ def _copy_segment(
         def work(start: int) -> Any:
             n = min(rows, count - start)
             buffer, view = buffers.get()
-            block, part, offset = buffer[:n], view[: n * row_bytes], head + start * row_bytes
-            if given < 0:
-                block[:] = source.read(segment, start, start + n)
-            else:
-                _read_into(given, part, offset, source.files[segment])
-            told = change(block, segment, start)
-            _write_all(out, part, offset)
-            buffers.put((buffer, view))
+            try:
+                block, part, offset = buffer[:n], view[: n * row_bytes], head + start * row_bytes
+                if given < 0:
+                    block[:] = source.read(segment, start, start + n)
+                else:
+                    _read_into(given, part, offset, source.files[segment])
+                told = change(block, segment, start)
+                _write_all(out, part, offset)
+            finally:
+                buffers.put((buffer, view))  # also when it fails: other threads wait for it
             return told
 
         if n_threads == 1:
