@@ -27,7 +27,7 @@ def write_blackrock(path: Path, traces: np.ndarray) -> None:
 
 
 def write_intan(path: Path, traces: np.ndarray) -> None:
-    """An Intan ``.rhd`` (2.0); traces (n_samples, n_channels) int16 at 30 kHz, stored as the amplifiers' unsigned words.
+    """An Intan ``.rhd`` (2.0); traces (n_samples, n_channels) int16 at 30 kHz, stored as unsigned words.
 
     Samples beyond the last whole block of 128 are left out.
     """
