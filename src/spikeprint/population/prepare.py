@@ -73,6 +73,12 @@ def _read_session(x: Any, segments: Any, number: int) -> Population:
     return Population.from_arrays(array, segments=segments, session_id=str(number))
 
 
+def find_bin_widths(X: Any) -> list[float | None]:
+    """Return the bin width of every session, seconds; None where it is an array, which does not know it."""
+    given = X if isinstance(X, (list, tuple)) else [X]
+    return [x.bin_width if isinstance(x, Population) else None for x in given]
+
+
 @dataclass(frozen=True)
 class InputTransform:
     """What is done to a signal before the encoder sees it.

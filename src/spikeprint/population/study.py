@@ -82,6 +82,7 @@ def run_study(model: Any, study: Study, n_steps: int, seed: int, listen: Callabl
         look=make_look(study.held, study.train, study.xs, study.rules, hybrid, seed) if study.held else None,
         patience=model.patience,
         tolerance=model.tolerance if study.rules.mode == "time" else 0.0,
+        averaging=model.averaging,
         on_step=listen,
         verbose=model.verbose,
     )
