@@ -87,14 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
-    from ..population.prepare import find_cut
     from ._hybrid import parse_changes
 
     settings = {**DEFAULTS, **parse_changes(arguments.set)}
     _check_names(settings)
     _check_share("--train-ratio", arguments.train_ratio)
     data, names = _read(arguments)
-    cut = find_cut(data, 1 - arguments.train_ratio) if arguments.train_ratio < 1 else data.n_rows
+    cut = int(data.n_rows * arguments.train_ratio)
     for name in names:
         kind = "continuous" if data.labels[name].dtype.kind == "f" else "classes"
         print(f"label {name}: {kind}")

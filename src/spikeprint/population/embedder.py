@@ -17,7 +17,7 @@ from .encoders import adapt_encoders, build_encoders
 from .fitting import Network
 from .labels import LabelSpec
 from .networks import get_offset, model_options
-from .prepare import InputTransform, check_lengths, find_bin_widths, find_cut, read_sessions
+from .prepare import InputTransform, check_lengths, find_bin_widths, hold_out, read_sessions
 from .seen import fingerprint
 from .settings import Settings, check_settings, find_device
 from .study import make_study, run_study
@@ -84,14 +84,14 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         network = Network(encoders, criterion)
         check_lengths(populations, encoders)
         self.bin_widths_ = find_bin_widths(X)
-        cuts = [find_cut(population, self.validation_fraction) for population in populations]
+        helds = [hold_out(population, self.validation_fraction) for population in populations]
         self.input_transforms_ = [
-            InputTransform.fit(self.input_transform, population, np.arange(population.n_rows) < cut)
-            for population, cut in zip(populations, cuts, strict=True)
+            InputTransform.fit(self.input_transform, population, ~held)
+            for population, held in zip(populations, helds, strict=True)
         ]
         self.label_spec_: LabelSpec | None = None
         self.begin(network, n_units, is_multi)
-        study = make_study(self, populations, is_multi, y, cuts)
+        study = make_study(self, populations, is_multi, y, helds)
         run_study(self, study, self.max_adapt_iterations if is_adapting else self.max_iterations, seed, listen)
         return self
 
@@ -119,11 +119,11 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         if found != needed:
             raise PopulationError(f"partial_fit: X has {found} units, the model was fitted on {needed}")
         check_lengths(populations, list(self.model_.encoders))
-        cuts = [find_cut(population, self.validation_fraction) for population in populations]
+        helds = [hold_out(population, self.validation_fraction) for population in populations]
         for parameter in self.model_.parameters():
             parameter.requires_grad_(True)
         self._n_calls += 1
-        study = make_study(self, populations, is_multi, y, cuts)
+        study = make_study(self, populations, is_multi, y, helds)
         run_study(self, study, self.max_iterations, self._seed() + self._n_calls, listen)
         return self
 

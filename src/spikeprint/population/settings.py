@@ -37,7 +37,7 @@ class Settings:
     masking_kwargs : pairs of a mask and its ratio
     random_state : seed; equal seeds give equal weights on the CPU
     num_negatives : None = the other references of the batch
-    validation_fraction : last part of each session that is never drawn from; 0 = none
+    validation_fraction : share of each session, in blocks, that is never drawn from; 0 = none
     check_every : steps between two looks at it
     patience : looks without improvement before training stops; None = never
     tolerance : bits below the best look that still count as good
