@@ -4,9 +4,9 @@ DATA is one of
   a folder   of a population (data/populations/<session>), of spike trains, or the rat of the hippocampus recording
   a file     with one array of rows x units: .npy .npz .h5 .pt .csv .xlsx .parquet .mat
   .nwb       spike times, binned by --bin-width, or by the presentations of --stimulus
-Labels are names of what lies in DATA (labels of the population, series of the .nwb, columns of the table, entries of the
-file), or other files with one value per row. Numbers with a fraction are continuous, all else classes; --continuous and
---discrete say otherwise.
+Labels are names of what lies in DATA (labels of the population, series of the .nwb, columns of the table, entries of
+the file), or other files with one value per row. Floating-point numbers are continuous, all else classes; --continuous
+and --discrete say otherwise.
 
   spikeprint population fit DATA MODEL --label position --set max_iterations=2000
   spikeprint population transform MODEL DATA OUT.npy
@@ -64,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_action(actions: Any, name: str, told: str) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
     reading = parser.add_argument_group("how DATA is read")
-    reading.add_argument("--bin-width", type=float, metavar="S", help="of spike times, seconds [that of MODEL, else 0.025]")
+    reading.add_argument(
+        "--bin-width", type=float, metavar="S", help="of spike times, seconds [that of MODEL, else 0.025]"
+    )
     reading.add_argument("--stimulus", metavar="NAME", help="table of presentations of an .nwb")
     reading.add_argument("--n-bins", type=int, default=10, metavar="N", help="bins of one presentation [10]")
     reading.add_argument("--key", metavar="NAME", help="entry of the counts in a file with several arrays")
@@ -183,8 +185,8 @@ def _decode_trials(arguments: argparse.Namespace, data: Any) -> Any:
 
     if arguments.by not in data.segments:
         raise ConfigError(
-            f"{arguments.data}: nothing to decode; name a --label, or presentations by --stimulus (of an .nwb) and --by "
-            f"(columns there: {', '.join(data.segments.columns)})"
+            f"{arguments.data}: nothing to decode; name a --label, or presentations by --stimulus (of an .nwb) and "
+            f"--by (columns there: {', '.join(data.segments.columns)})"
         )
     study = Study(
         models=tuple(arguments.models), shots=tuple(arguments.shots), repeats=arguments.repeats, label=arguments.by

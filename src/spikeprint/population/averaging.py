@@ -1,4 +1,4 @@
-"""Weights that are kept. Enters: the weights after every step. Leaves: their running mean, shown and kept in their place.
+"""Weights that are kept. Enters: the weights after every step. Leaves: their running mean, kept in their place.
 
 Steps of constant size end in noise around an optimum; the mean of the last ones lies nearer to it.
 """

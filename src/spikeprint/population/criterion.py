@@ -112,7 +112,8 @@ def info_nce(
         align, uniform = _part(criterion, *inputs, group, negative_group)
         total = align + uniform
     else:
-        total, align = _Tiled.apply(criterion, group, negative_group, *inputs, *criterion.parameters())
+        learnt = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
+        total, align = _Tiled.apply(criterion, group, negative_group, *inputs, *learnt)
         uniform = total - align
     n = len(reference)
     return Loss(total / n, align / n, uniform / n, log_n.mean())
@@ -138,17 +139,18 @@ class _Tiled(torch.autograd.Function):
         rows = max(1, _tile(negative) // len(negative))
         for start in range(0, len(reference), rows):
             at = slice(start, start + rows)
-            parts = [part.detach().requires_grad_(needs) for part in (reference[at], positive[at], negative)]
+            near, late, others = (p.detach().requires_grad_(needs) for p in (reference[at], positive[at], negative))
             with torch.set_grad_enabled(needs):
-                align, uniform = _part(criterion, *parts, None if group is None else group[at], negative_group)
+                mine = None if group is None else group[at]
+                align, uniform = _part(criterion, near, late, others, mine, negative_group)
                 sums = align + uniform
             total += sums.detach()
             aligned += align.detach()
             if needs:
-                found = torch.autograd.grad(sums, [*parts, *parameters], allow_unused=True)
+                found = torch.autograd.grad(sums, [near, late, others, *parameters], allow_unused=True)
                 for place, (slope, more) in enumerate(zip(slopes, found, strict=True)):
                     if more is not None:
-                        (slope[at] if place < 2 else slope).add_(more)  # noqa: PLR2004
+                        (slope[at] if place < 2 else slope).add_(more)
         ctx.save_for_backward(*slopes)
         ctx.mark_non_differentiable(aligned)
         return total, aligned

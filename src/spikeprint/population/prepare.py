@@ -191,7 +191,11 @@ def hold_out(population: Population, fraction: float) -> np.ndarray:
 
 
 def make_pools(
-    populations: Sequence[Population], targets: Sequence[Targets], rules: Rules, spec: LabelSpec, helds: Sequence[np.ndarray]
+    populations: Sequence[Population],
+    targets: Sequence[Targets],
+    rules: Rules,
+    spec: LabelSpec,
+    helds: Sequence[np.ndarray],
 ) -> tuple[tuple[Pool, ...], tuple[Pool, ...] | None]:
     """Return the pools of training rows, and of those held out (None where there are too few to say anything).
 

@@ -71,7 +71,9 @@ def load_labelled(
         content = content.drop(columns=list(found))
         text = [str(name) for name in content if not pd.api.types.is_numeric_dtype(content[name])]
         if text:
-            raise DataError(f"{path}: columns of text among the units: {', '.join(text)}; name them as labels or drop them")
+            raise DataError(
+                f"{path}: columns of text among the units: {', '.join(text)}; name them as labels or drop them"
+            )
         return _as_array(path, content, None), found
     return _as_array(path, content, None), {}
 
