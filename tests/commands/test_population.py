@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.io import savemat
 
+from nwb_sessions import write_nwb
 from spikeprint.cli import main
 from spikeprint.population import write_population
 from spikeprint.population.binning import bin_session, bin_trials
@@ -36,6 +40,98 @@ def test_a_model_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.endswith("bits\n")
 
 
+def test_labels_decode_from_rows_that_the_model_has_not_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_population(tmp_path / "track", bin_session(make_track_session(20, 60.0), 0.05))
+    data, model = tmp_path / "track", tmp_path / "model"
+    assert run("fit", data, model, "--label", "position", *SMALL) == 0
+    assert "rows 0 to 960 of 1200" in capsys.readouterr().out
+    words = ("--label", "position", "--label", "direction", "--out", tmp_path / "scores.csv")
+    assert run("decode", data, "--model", model, *words) == 0
+    told = capsys.readouterr().out
+    assert "position: R2 " in told
+    assert "direction: accuracy " in told
+    table = pd.read_csv(tmp_path / "scores.csv").set_index("label")
+    assert table.loc["position", "score"] > table.loc["position", "chance"] + 0.3
+    assert table.loc["position", "error"] < table.loc["position", "chance_error"]
+    assert run("fit", data, model, "--label", "position", "--train-ratio", 1, *SMALL) == 0
+    assert run("decode", data, "--model", model, "--label", "position") == 1  # double dipping
+    assert "was fitted on the labels of" in capsys.readouterr().err
+
+
+def _csv(folder: Path, counts: np.ndarray, place: np.ndarray) -> tuple[Path, list[str]]:
+    names = [f"u{i}" for i in range(counts.shape[1])]
+    pd.DataFrame(counts, columns=names).assign(place=place).to_csv(folder / "x.csv", index=False)
+    return folder / "x.csv", ["--label", "place"]
+
+
+def _npy(folder: Path, counts: np.ndarray, place: np.ndarray) -> tuple[Path, list[str]]:
+    np.save(folder / "x.npy", counts)
+    np.save(folder / "place.npy", place)
+    return folder / "x.npy", ["--label", str(folder / "place.npy")]
+
+
+def _npz(folder: Path, counts: np.ndarray, place: np.ndarray) -> tuple[Path, list[str]]:
+    np.savez(folder / "x.npz", place=place, other=np.ones((2, 2)), counts=counts)
+    return folder / "x.npz", ["--key", "counts", "--label", "place"]
+
+
+def _h5(folder: Path, counts: np.ndarray, place: np.ndarray) -> tuple[Path, list[str]]:
+    with h5py.File(folder / "x.h5", "w") as file:
+        file["place"], file["spikes"] = place, counts
+    return folder / "x.h5", ["--label", "place"]
+
+
+def _mat(folder: Path, counts: np.ndarray, place: np.ndarray) -> tuple[Path, list[str]]:
+    savemat(folder / "x.mat", {"spikes": counts, "place": place[:, None]})
+    return folder / "x.mat", ["--label", "place"]
+
+
+@pytest.mark.parametrize("write", [_csv, _npy, _npz, _h5, _mat])
+def test_counts_and_labels_of_any_kind_of_file(
+    write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    track = make_track_session(12, 60.0)
+    population = bin_session(track, 0.05)
+    path, words = write(tmp_path, np.asarray(population.counts), population.labels["position"])
+    assert run("decode", path, *words) == 0
+    first = capsys.readouterr().out
+    assert "R2" in first
+    assert run("fit", path, tmp_path / "model", *words, *SMALL) == 0
+    assert "12 units, rows 0 to 960 of 1200" in capsys.readouterr().out
+
+
+def test_an_nwb_file_in_time_and_in_trials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nwb, model = tmp_path / "session.nwb", tmp_path / "model"
+    write_nwb(nwb, 3, 8, 6)
+    assert run("fit", nwb, model, "--bin-width", 0.05, "--label", "running_speed", *SMALL) == 0
+    assert "label running_speed: continuous" in capsys.readouterr().out
+    assert run("transform", model, nwb, tmp_path / "out.npy") == 0  # the model knows its bins
+    assert len(np.load(tmp_path / "out.npy")) == int(capsys.readouterr().out.split(": ")[1].split()[0])
+    assert run("transform", model, nwb, tmp_path / "out.npy", "--bin-width", 0.02) == 1
+    assert "bins of 0.02 s, but the model was fitted on bins of 0.05 s" in capsys.readouterr().err
+    assert run("decode", nwb, "--stimulus", "natural_scenes", "--models", "poisson_nb", "--shots", 1) == 0
+    assert "chance 0.333" in capsys.readouterr().out
+    assert run("decode", nwb) == 2
+    assert "nothing to decode; name a --label" in capsys.readouterr().err
+    assert run("decode", nwb, "--label", "pupil") == 1
+    assert "no time series 'pupil'; there are: running_speed" in capsys.readouterr().err
+
+
+def test_whole_numbers_are_classes_unless_said_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.poisson(2, (200, 3)), columns=["a", "b", "c"])
+    table.assign(cm=np.arange(200) % 40, side="left").to_csv(tmp_path / "x.csv", index=False)
+    words = ("--continuous", "cm", "--discrete", "side", *SMALL)
+    assert run("fit", tmp_path / "x.csv", tmp_path / "m", *words) == 0
+    told = capsys.readouterr().out
+    assert "label cm: continuous" in told
+    assert "label side: classes" in told
+    assert run("fit", tmp_path / "x.csv", tmp_path / "m", "--label", "cm", *SMALL) == 1
+    assert "columns of text among the units: side" in capsys.readouterr().err
+    assert run("fit", tmp_path / "x.csv", tmp_path / "m", "--continuous", "side", *SMALL) == 1
+    assert "cannot be continuous" in capsys.readouterr().err
+
+
 def test_decoding_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_population(tmp_path / "images", bin_trials(make_images(3, 10, 8), 5))
     assert (
@@ -57,3 +153,15 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     assert run("decode", tmp_path, "--models", "lstmm") == 2
     assert run("score", tmp_path / "x.npy", tmp_path / "x.npy") == 1
     assert capsys.readouterr().err.count("error:") == 3
+    assert run("decode", tmp_path, "--label", "x") == 1
+    assert "a folder needs one of meta.json" in capsys.readouterr().err
+    assert run("decode", tmp_path / "x.npy", "--label", "x") == 1
+    assert "label 'x': neither a file nor a label" in capsys.readouterr().err
+    assert run("decode", tmp_path / "x.npy", "--last", 2) == 2
+    assert "--last 2: a share" in capsys.readouterr().err
+    np.save(tmp_path / "y.npy", np.arange(50.0))
+    assert run("decode", tmp_path / "x.npy", "--label", tmp_path / "y.npy") == 1
+    assert "0 after row 40" in capsys.readouterr().err
+    np.save(tmp_path / "short.npy", np.arange(5.0))
+    assert run("decode", tmp_path / "x.npy", "--label", tmp_path / "short.npy") == 1
+    assert "has 5 rows" in capsys.readouterr().err

@@ -14,6 +14,8 @@ from sklearn.exceptions import NotFittedError
 from population_models import quick
 from spikeprint.core.errors import ModelError
 from spikeprint.population import Population, PopulationEmbedder, model_options, register_model
+from spikeprint.population.masking import auto_dropout
+from spikeprint.population.prepare import hold_out
 from spikeprint.population.settings import Settings
 from spikeprint.synth.populations import Simulated
 
@@ -217,6 +219,35 @@ def test_the_best_look_is_kept(track: Simulated, position: np.ndarray) -> None:
     looks = model.history_.dropna(subset=["held_out_score"]).set_index("step")["held_out_score"]
     means = looks.rolling(3, min_periods=1).mean()
     assert model.diagnosis_["kept_step"] == means.idxmax()
+
+
+def test_held_out_rows_are_spread_or_whole_segments(track: Simulated) -> None:
+    tiled = Population.from_arrays(np.tile(track.counts, (6, 1)))
+    held = hold_out(tiled, 0.1)
+    assert held.sum() == 720
+    assert held.reshape(4, -1).sum(axis=1).min() >= 150  # in every quarter of the recording
+    trials = Population.from_arrays(track.counts, segments=[30] * 40)
+    share = hold_out(trials, 0.1).reshape(40, 30).mean(axis=1)
+    assert sorted(share) == [0] * 36 + [1] * 4
+    assert not hold_out(trials, 0).any()
+
+
+def test_the_mean_of_the_weights_is_kept_and_training_goes_on_from_its_own(track: Simulated) -> None:
+    settings = {"max_iterations": 40, "check_every": 10, "patience": None, "random_state": 3}
+    last, mean = (quick(**settings, averaging=share).fit(track.counts) for share in (0, 0.9))
+    # what is looked at does not change the steps
+    assert np.allclose(last.history_["loss"], mean.history_["loss"], atol=1e-6)
+    assert not np.allclose(last.transform(track.counts), mean.transform(track.counts), atol=1e-3)
+    unwatched = quick(**settings, averaging=0.9, validation_fraction=0).fit(track.counts)
+    assert not np.allclose(
+        unwatched.transform(track.counts),
+        quick(**settings, averaging=0, validation_fraction=0).fit(track.counts).transform(track.counts),
+        atol=1e-3,
+    )
+
+
+def test_more_units_are_hidden_of_more() -> None:
+    assert [round(auto_dropout(n), 2) for n in (30, 60, 120, 1000)] == [0.2, 0.33, 0.5, 0.5]
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

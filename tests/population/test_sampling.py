@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare, ks_2samp
 
 from spikeprint.core.errors import PopulationError
-from spikeprint.population.criterion import build_criterion, info_nce
+from spikeprint.population.criterion import TILE, build_criterion, info_nce
 from spikeprint.population.labels import Label, LabelSpec
 from spikeprint.population.neighbours import ClassRows, LabelIndex, draw_within
 from spikeprint.population.pools import Pool, Rules, check_classes, make_pool
@@ -199,18 +199,27 @@ def test_a_collapsed_embedding_has_the_log_of_its_negatives_as_loss() -> None:
     assert float(loss.log_negatives) == pytest.approx(np.log(63), abs=1e-6)
 
 
-def test_blocks_of_the_loss_change_neither_value_nor_gradient() -> None:
+@pytest.mark.parametrize("tile", [2**12, 2**30])
+def test_tiles_of_the_loss_change_neither_value_nor_gradient(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TILE, "cpu", tile)
     torch.manual_seed(0)
-    data = [torch.nn.functional.normalize(torch.randn(5000, 4), dim=1) for _ in range(2)]
+    data = [torch.nn.functional.normalize(torch.randn(2000, 4), dim=1) for _ in range(2)]
     negative = data[0][:300].clone()
     criterion = build_criterion("cosine", "auto", 0.5, 0.1)
-    reference = data[0].clone().requires_grad_()
-    loss = info_nce(criterion, reference, data[1], negative).total
-    loss.backward()
+    reference, others = data[0].clone().requires_grad_(), negative.clone().requires_grad_()
+    loss = info_nce(criterion, reference, data[1], others, torch.arange(2000), torch.arange(300))
+    loss.total.backward()
+    slope = criterion.log_inverse_temperature.grad.clone()
+    criterion.zero_grad()
     plain = data[0].clone().requires_grad_()
-    near, far = criterion._distance(plain, data[1], negative)
+    plain_others = negative.clone().requires_grad_()
+    near, far = criterion._distance(plain, data[1], plain_others)
+    far = far.masked_fill(torch.arange(2000)[:, None] == torch.arange(300), -torch.inf)
     expected = -near.mean() + torch.logsumexp(far, dim=1).mean()
     expected.backward()
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    assert float(loss.total) == pytest.approx(float(expected), rel=1e-5)
+    assert float(loss.align) == pytest.approx(-float(near.mean()), rel=1e-5)
+    assert torch.allclose(others.grad, plain_others.grad, atol=1e-6)
     assert torch.allclose(reference.grad, plain.grad, atol=1e-7)
-    assert criterion.log_inverse_temperature.grad.abs() > 0
+    assert float(slope) == pytest.approx(float(criterion.log_inverse_temperature.grad), rel=1e-4)
+    assert slope.abs() > 0

@@ -1,50 +1,85 @@
 """Embed, decode and score a recorded population.
 
-DATA is the folder of a population (data/populations/<session>), a file with one array (rows x units: .npy .npz .h5 .csv
-.mat ...), or an .nwb file. Labels are names of a population's labels, or files with one value per row.
+DATA is one of
+  a folder   of a population (data/populations/<session>), of spike trains, or the rat of the hippocampus recording
+  a file     with one array of rows x units: .npy .npz .h5 .pt .csv .xlsx .parquet .mat
+  .nwb       spike times, binned by --bin-width, or by the presentations of --stimulus
+Labels are names of what lies in DATA (labels of the population, series of the .nwb, columns of the table, entries of
+the file), or other files with one value per row. Floating-point numbers are continuous, all else classes; --continuous
+and --discrete say otherwise.
 
   spikeprint population fit DATA MODEL --label position --set max_iterations=2000
   spikeprint population transform MODEL DATA OUT.npy
-  spikeprint population score MODEL DATA --label position
-  spikeprint population decode DATA --models poisson_nb lda --shots 1 5 0
+  spikeprint population score MODEL DATA --label position --last 0.2
+  spikeprint population decode DATA --model MODEL --label position
+  spikeprint population decode SESSION.nwb --stimulus natural_scenes --models poisson_nb lda --shots 1 5 0
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-DEFAULTS = {"model_architecture": "offset10-model", "batch_size": "auto", "time_offsets": 10, "max_iterations": 1000}
+DEFAULTS = {
+    "model_architecture": "offset10-model", "batch_size": "auto", "time_offsets": 10, "max_iterations": 1000,
+    "learning_rate": 1e-3, "temperature": 0.3,
+}  # fmt: skip
+KINDS = {"label": None, "continuous": "continuous", "discrete": "discrete"}
+"""Option that names a label -> what it is taken for; None = by its values."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their options."""
-    actions = parser.add_subparsers(dest="action", required=True)
-    fit = actions.add_parser("fit", help="fit a contrastive embedding and save it")
-    fit.add_argument("data", type=Path)
-    fit.add_argument("model", type=Path, help="file to write")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="fit | transform | score | decode")
+    fit = _add_action(actions, "fit", "fit a contrastive embedding and save it; without a label in time")
+    fit.add_argument("data", type=Path, metavar="DATA", help="what is embedded, see spikeprint population --help")
+    fit.add_argument("model", type=Path, metavar="MODEL", help="file to write")
     _add_labels(fit)
-    fit.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="parameters of PopulationEmbedder")
-    transform = actions.add_parser("transform", help="write the embedding of a recording")
-    transform.add_argument("model", type=Path)
-    transform.add_argument("data", type=Path)
-    transform.add_argument("out", type=Path, help=".npy file to write")
-    score = actions.add_parser("score", help="print the goodness of fit in bits")
-    score.add_argument("model", type=Path)
-    score.add_argument("data", type=Path)
+    fit.add_argument("--train-ratio", type=float, default=0.8, metavar="SHARE", help="first rows that are used [0.8]")
+    told = ", ".join(f"{name}={value}" for name, value in DEFAULTS.items())
+    fit.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help=f"parameters of PopulationEmbedder [{told}]"
+    )
+    transform = _add_action(actions, "transform", "write the embedding of a recording")
+    transform.add_argument("model", type=Path, metavar="MODEL")
+    transform.add_argument("data", type=Path, metavar="DATA")
+    transform.add_argument("out", type=Path, metavar="OUT.npy", help="file to write: a row for each row of DATA")
+    score = _add_action(actions, "score", "print the goodness of fit in bits; 0 = a collapsed embedding")
+    score.add_argument("model", type=Path, metavar="MODEL")
+    score.add_argument("data", type=Path, metavar="DATA")
     _add_labels(score)
-    decode = actions.add_parser("decode", help="print the accuracy of decoders with few examples")
-    decode.add_argument("data", type=Path, help="folder of a population in trials")
-    decode.add_argument("--models", nargs="+", default=["poisson_nb", "lda"])
-    decode.add_argument("--shots", nargs="+", type=int, default=[1, 3, 5, 0], help="0 = all")
-    decode.add_argument("--repeats", type=int, default=3)
-    decode.add_argument("--by", default="frame", help="column of segments that is decoded")
-    decode.add_argument("--out", type=Path, help="CSV of all fits")
+    score.add_argument("--last", type=float, default=1.0, metavar="SHARE", help="last rows that are scored [1 = all]")
+    decode = _add_action(actions, "decode", "decode labels of the last rows, or presentations from few examples")
+    decode.add_argument("data", type=Path, metavar="DATA")
+    _add_labels(decode)
+    decode.add_argument("--model", type=Path, help="decode from its embedding, not from the counts")
+    decode.add_argument("--last", type=float, default=0.2, metavar="SHARE", help="last rows that are scored [0.2]")
+    trials = decode.add_argument_group("presentations (without labels)")
+    trials.add_argument("--models", nargs="+", default=["poisson_nb", "lda"], metavar="NAME", help="[poisson_nb lda]")
+    trials.add_argument("--shots", nargs="+", type=int, default=[1, 3, 5, 0], metavar="K", help="0 = all [1 3 5 0]")
+    trials.add_argument("--repeats", type=int, default=3, metavar="N", help="draws of each number of shots [3]")
+    trials.add_argument("--by", default="frame", metavar="COLUMN", help="column of the presentations [frame]")
+    decode.add_argument("--out", type=Path, metavar="CSV", help="file to write: one row per fit or label")
+
+
+def _add_action(actions: Any, name: str, told: str) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+    reading = parser.add_argument_group("how DATA is read")
+    reading.add_argument(
+        "--bin-width", type=float, metavar="S", help="of spike times, seconds [that of MODEL, else 0.025]"
+    )
+    reading.add_argument("--stimulus", metavar="NAME", help="table of presentations of an .nwb")
+    reading.add_argument("--n-bins", type=int, default=10, metavar="N", help="bins of one presentation [10]")
+    reading.add_argument("--key", metavar="NAME", help="entry of the counts in a file with several arrays")
+    return parser
 
 
 def _add_labels(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--label", action="append", default=[], metavar="NAME or FILE", help="may be given several times"
-    )
+    told = {"label": "what kind its values say", "continuous": "taken as a number", "discrete": "taken as classes"}
+    for option in KINDS:
+        parser.add_argument(
+            f"--{option}", action="append", default=[], metavar="NAME or FILE",
+            help=f"label, {told[option]}; may be given several times",
+        )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,12 +93,17 @@ def _fit(arguments: argparse.Namespace) -> int:
 
     settings = {**DEFAULTS, **parse_changes(arguments.set)}
     _check_names(settings)
-    data = _read(arguments.data)
-    model = PopulationEmbedder(**settings).fit(data, *_labels(arguments.label, data))
+    _check_share("--train-ratio", arguments.train_ratio)
+    data, names = _read(arguments)
+    cut = int(data.n_rows * arguments.train_ratio)
+    for name in names:
+        kind = "continuous" if data.labels[name].dtype.kind == "f" else "classes"
+        print(f"label {name}: {kind}")
+    model = PopulationEmbedder(**settings).fit(data.take_rows(0, cut), *names)
     model.save(arguments.model)
     for name, value in model.diagnosis_.items():
         print(f"{name:16} {value:.4g}")
-    print(f"wrote {arguments.model}")
+    print(f"wrote {arguments.model}: {data.n_units} units, rows 0 to {cut} of {data.n_rows}")
     return 0
 
 
@@ -73,7 +113,8 @@ def _transform(arguments: argparse.Namespace) -> int:
     from ..core.files import atomic_path
     from ..population.embedder import PopulationEmbedder
 
-    embedding = PopulationEmbedder.load(arguments.model).transform(_read(arguments.data))
+    model = PopulationEmbedder.load(arguments.model)
+    embedding = model.transform(_read(arguments, model)[0])
     with atomic_path(arguments.out) as temporary, temporary.open("wb") as file:
         np.save(file, embedding)
     print(f"wrote {arguments.out}: {embedding.shape[0]} rows, {embedding.shape[1]} dimensions")
@@ -83,49 +124,100 @@ def _transform(arguments: argparse.Namespace) -> int:
 def _score(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
 
-    data = _read(arguments.data)
+    _check_share("--last", arguments.last)
     model = PopulationEmbedder.load(arguments.model)
-    print(f"{model.score(data, *_labels(arguments.label, data)):.4f} bits")
+    data, names = _read(arguments, model)
+    data = data.take_rows(int(data.n_rows * (1 - arguments.last)), data.n_rows)
+    print(f"{model.score(data, *names):.4f} bits")
     return 0
 
 
 def _decode(arguments: argparse.Namespace) -> int:
-    from ..core.compute import count_workers
-    from ..core.files import write_csv
-    from ..population.decoding.kshot import Study, run_kshot, summarise
+    from ..core.errors import ConfigError
     from ..population.decoding.models import make_decoder
-    from ..population.folder import read_population
-    from ..validate.population import RESULTS, check_table
 
     for name in arguments.models:
         make_decoder(name)  # a misspelt name is told before anything is fitted
+    _check_share("--last", arguments.last)
+    model = None
+    if arguments.model:
+        from ..population.embedder import PopulationEmbedder
+
+        model = PopulationEmbedder.load(arguments.model)
+    data, names = _read(arguments, model)
+    if model is not None and not names:
+        raise ConfigError("--model without a --label: its embedding is decoded for labels only")
+    table = _decode_labels(arguments, model, data, names) if names else _decode_trials(arguments, data)
+    if arguments.out:
+        from ..core.files import write_csv
+
+        write_csv(arguments.out, table)
+        print(f"wrote {arguments.out}")
+    return 0
+
+
+def _decode_labels(arguments: argparse.Namespace, model: Any, data: Any, names: list[str]) -> Any:
+    from dataclasses import asdict
+
+    import numpy as np
+    import pandas as pd
+
+    from ..population.readout import CVDecoder
+    from ..population.unseen import decode_last_rows
+
+    features = np.asarray(data.counts, dtype=np.float32) if model is None else model.transform(data)
+    rows = []
+    for name in names:
+        decoder = CVDecoder(period=data.periods.get(name), embedder=model)
+        found = decode_last_rows(features, data.labels[name], data.valid, arguments.last, decoder)
+        error = "" if found.error is None else f", median error {found.error:.4g} (constant {found.chance_error:.4g})"
+        rated = f"{found.measure} {found.score:.3f} (constant {found.chance:.3f}){error}"
+        print(f"{name}: {rated}; {found.n_test} rows after {found.n_train}")
+        rows.append({"label": name, **asdict(found)})
+    return pd.DataFrame(rows)
+
+
+def _decode_trials(arguments: argparse.Namespace, data: Any) -> Any:
+    from ..core.compute import count_workers
+    from ..core.errors import ConfigError
+    from ..population.decoding.kshot import Study, run_kshot, summarise
+    from ..validate.population import RESULTS, check_table
+
+    if arguments.by not in data.segments:
+        raise ConfigError(
+            f"{arguments.data}: nothing to decode; name a --label, or presentations by --stimulus (of an .nwb) and "
+            f"--by (columns there: {', '.join(data.segments.columns)})"
+        )
     study = Study(
         models=tuple(arguments.models), shots=tuple(arguments.shots), repeats=arguments.repeats, label=arguments.by
     )
-    table = run_kshot([read_population(arguments.data)], study, count_workers()).table
+    table = run_kshot([data], study, count_workers()).table
     check_table(table, RESULTS, "k-shot")
     shown = summarise(table).pivot(index="model", columns="k", values="top1").rename(columns={0: "all"})
     print(shown.round(3).to_string())
     print(f"chance {table['chance'].iloc[0]:.3f}, {table['n_test'].iloc[0]} test presentations")
-    if arguments.out:
-        write_csv(arguments.out, table)
-    return 0
+    return table
 
 
-def _read(path: Path) -> Any:
-    from ..io.population.files import load_data
-    from ..population.folder import read_population
-    from ..population.sources import read_nwb
+def _read(arguments: argparse.Namespace, model: Any = None) -> tuple[Any, list[str]]:
+    """The population, binned as the model knows it, and the names of its labels that were asked for."""
+    from ..population.sources import Reading, as_kind, read_source
 
-    if path.is_dir():
-        return read_population(path)
-    return read_nwb(path) if path.suffix == ".nwb" else load_data(path)
+    asked = {name: kind for option, kind in KINDS.items() for name in getattr(arguments, option, ())}
+    known = model.bin_widths_[0] if model is not None and hasattr(model, "model_") else None
+    width = arguments.bin_width or known or Reading.bin_width
+    reading = Reading(width, arguments.stimulus, arguments.n_bins, arguments.key)
+    data = read_source(arguments.data, list(asked), reading)
+    for name, kind in asked.items():
+        data = data.with_label(name, as_kind(data.labels[name], kind))
+    return data, list(asked)
 
 
-def _labels(given: list[str], data: Any) -> list[Any]:
-    from ..io.population.files import load_data
+def _check_share(option: str, value: float) -> None:
+    from ..core.errors import ConfigError
 
-    return [name if name in getattr(data, "labels", {}) else load_data(name).squeeze() for name in given]
+    if not 0 < value <= 1:
+        raise ConfigError(f"{option} {value:g}: a share above 0, at most 1")
 
 
 def _check_names(settings: dict[str, Any]) -> None:

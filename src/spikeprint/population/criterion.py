@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from cebra.models import criterions
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from ..core.errors import SettingError
 
-BLOCK = 4096
-"""References whose similarities are held at a time."""
+TILE = {"cpu": 2**21}
+"""Similarities that are held at a time: on a processor as many as its cache holds."""
+GPU_TILE = 2**26
 
 
 @dataclass
@@ -102,25 +102,63 @@ def info_nce(
     ----------
     group, negative_group : (n,), (m,) a negative of the reference's own group is none; None = all are
     """
-    at_once = range(0, len(reference), BLOCK)
-    blocks = [slice(start, start + BLOCK) for start in at_once]
     log_n = torch.full((len(reference),), math.log(len(negative)), device=reference.device)
     if group is not None and negative_group is not None:
+        group, negative_group = group.int(), negative_group.int()  # compared in every cell: half the memory
         own = torch.bincount(negative_group + 1, minlength=int(group.max()) + 2)[group + 1]
         log_n = (len(negative) - own).clamp_min(1).log()
-    parts = []
-    for at in blocks:
-        inputs = (
-            criterion,
-            reference[at],
-            positive[at],
-            negative,
-            None if group is None else group[at],
-            negative_group,
-        )
-        parts.append(_part(*inputs) if len(blocks) == 1 else checkpoint(_part, *inputs, use_reentrant=False))
-    align, uniform = (torch.stack(values).sum() / len(reference) for values in zip(*parts, strict=True))
-    return Loss(align + uniform, align, uniform, log_n.mean())
+    inputs = (reference, positive, negative)
+    if len(reference) * len(negative) <= _tile(reference):
+        align, uniform = _part(criterion, *inputs, group, negative_group)
+        total = align + uniform
+    else:
+        learnt = [parameter for parameter in criterion.parameters() if parameter.requires_grad]
+        total, align = _Tiled.apply(criterion, group, negative_group, *inputs, *learnt)
+        uniform = total - align
+    n = len(reference)
+    return Loss(total / n, align / n, uniform / n, log_n.mean())
+
+
+def _tile(embedding: torch.Tensor) -> int:
+    return TILE.get(embedding.device.type, GPU_TILE)
+
+
+class _Tiled(torch.autograd.Function):
+    """The sums over all references, a tile of them at a time that stays in the processor's cache.
+
+    The slopes are worked out on the way, so that no tile is made twice and none is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, criterion: Any, group: Any, negative_group: Any, *inputs: torch.Tensor) -> tuple:  # type: ignore[override]
+        """``inputs``: references (n, d), positives (n, d), negatives (m, d), parameters of the criterion."""
+        reference, positive, negative, *parameters = inputs
+        needs = any(ctx.needs_input_grad)
+        slopes = [torch.zeros_like(part) for part in inputs] if needs else []
+        total, aligned = negative.new_zeros(()), negative.new_zeros(())
+        rows = max(1, _tile(negative) // len(negative))
+        for start in range(0, len(reference), rows):
+            at = slice(start, start + rows)
+            near, late, others = (p.detach().requires_grad_(needs) for p in (reference[at], positive[at], negative))
+            with torch.set_grad_enabled(needs):
+                mine = None if group is None else group[at]
+                align, uniform = _part(criterion, near, late, others, mine, negative_group)
+                sums = align + uniform
+            total += sums.detach()
+            aligned += align.detach()
+            if needs:
+                found = torch.autograd.grad(sums, [near, late, others, *parameters], allow_unused=True)
+                for place, (slope, more) in enumerate(zip(slopes, found, strict=True)):
+                    if more is not None:
+                        (slope[at] if place < 2 else slope).add_(more)
+        ctx.save_for_backward(*slopes)
+        ctx.mark_non_differentiable(aligned)
+        return total, aligned
+
+    @staticmethod
+    def backward(ctx: Any, slope: torch.Tensor, _: torch.Tensor) -> tuple:  # type: ignore[override]
+        """The slopes that are there already."""
+        return (None, None, None, *(slope * found for found in ctx.saved_tensors))
 
 
 def _part(

@@ -158,6 +158,27 @@ class Population:
             raise PopulationError(f"population '{self.session_id}': no segments {sorted(missing)[:5]}")
         return ids.isin(what).to_numpy()
 
+    def take_rows(self, start: int, stop: int) -> "Population":
+        """Return the population of the rows ``[start, stop)``; a segment on the border is cut.
+
+        Raises
+        ------
+        PopulationError
+            No segment has a row there.
+        """
+        table = self.segments
+        first, last = table["start_row"].clip(lower=start), table["stop_row"].clip(upper=stop)
+        keep = first < last
+        if not keep.any():
+            raise PopulationError(f"population '{self.session_id}': no segment among rows [{start}, {stop})")
+        begin = table["t_start"] + (first - table["start_row"]) * self.bin_width
+        cut = last < table["stop_row"]
+        end = table["t_stop"].where(~cut, begin + (last - first) * self.bin_width)
+        table = table.assign(start_row=first - start, stop_row=last - start, t_start=begin, t_stop=end)[keep]
+        labels = {name: values[start:stop] for name, values in self.labels.items()}
+        counts, valid = self.counts[start:stop], self.valid[start:stop]
+        return replace(self, counts=counts, segments=table.reset_index(drop=True), labels=labels, valid=valid)
+
     def select_units(self, keep: np.ndarray) -> "Population":
         """Return the population of the units where ``keep`` (n_units,) bool is true.
 

@@ -17,7 +17,7 @@ from .encoders import adapt_encoders, build_encoders
 from .fitting import Network
 from .labels import LabelSpec
 from .networks import get_offset, model_options
-from .prepare import InputTransform, check_lengths, find_cut, read_sessions
+from .prepare import InputTransform, check_lengths, find_bin_widths, hold_out, read_sessions
 from .seen import fingerprint
 from .settings import Settings, check_settings, find_device
 from .study import make_study, run_study
@@ -37,6 +37,7 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
     history_ : a row per step; ``state_dict_`` holds the same under cebra's names (``loss``, ``log``)
     model_ : the encoders and the criterion
     n_features_in_ : units, a list of them with several sessions
+    bin_widths_ : seconds, of each session; None for one that was an array
     diagnosis_ : bits on held-out rows and in training, their gap, and the step that was kept
     """
 
@@ -82,14 +83,15 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         criterion = build_criterion(self.distance, self.temperature_mode, self.temperature, self.min_temperature)
         network = Network(encoders, criterion)
         check_lengths(populations, encoders)
-        cuts = [find_cut(population, self.validation_fraction) for population in populations]
+        self.bin_widths_ = find_bin_widths(X)
+        helds = [hold_out(population, self.validation_fraction) for population in populations]
         self.input_transforms_ = [
-            InputTransform.fit(self.input_transform, population, np.arange(population.n_rows) < cut)
-            for population, cut in zip(populations, cuts, strict=True)
+            InputTransform.fit(self.input_transform, population, ~held)
+            for population, held in zip(populations, helds, strict=True)
         ]
         self.label_spec_: LabelSpec | None = None
         self.begin(network, n_units, is_multi)
-        study = make_study(self, populations, is_multi, y, cuts)
+        study = make_study(self, populations, is_multi, y, helds)
         run_study(self, study, self.max_adapt_iterations if is_adapting else self.max_iterations, seed, listen)
         return self
 
@@ -117,11 +119,11 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         if found != needed:
             raise PopulationError(f"partial_fit: X has {found} units, the model was fitted on {needed}")
         check_lengths(populations, list(self.model_.encoders))
-        cuts = [find_cut(population, self.validation_fraction) for population in populations]
+        helds = [hold_out(population, self.validation_fraction) for population in populations]
         for parameter in self.model_.parameters():
             parameter.requires_grad_(True)
         self._n_calls += 1
-        study = make_study(self, populations, is_multi, y, cuts)
+        study = make_study(self, populations, is_multi, y, helds)
         run_study(self, study, self.max_iterations, self._seed() + self._n_calls, listen)
         return self
 
@@ -149,6 +151,7 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         needed = np.atleast_1d(self.n_features_in_)[number]
         if population.n_units != needed:
             raise PopulationError(f"X has {population.n_units} features, but the model was fitted on {needed} units")
+        self._check_bin_width(X, number)
         encoder = self.model_.encoders[number]
         x = self.input_transforms_[number].apply(population.counts).to(next(encoder.parameters()).device)
         return embed_segments(encoder, x, population.segments, self.pad_before_transform, batch_size)
@@ -238,6 +241,11 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         if not frequency or frequency < 1:
             raise SettingError(f"callback_frequency = {frequency}: 1 or more is needed beside a callback")
         return lambda step: callback(step, self) if step % frequency == 0 else None
+
+    def _check_bin_width(self, X: Any, number: int) -> None:
+        (found,), needed = find_bin_widths(X), self.bin_widths_[number]
+        if found is not None and needed is not None and not np.isclose(found, needed, rtol=1e-3):
+            raise PopulationError(f"X has bins of {found:g} s, but the model was fitted on bins of {needed:g} s")
 
     def _warn_of_norm(self) -> None:
         is_free = any(word in self.model_architecture for word in NORMALISED_NAMES)

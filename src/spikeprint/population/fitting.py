@@ -63,6 +63,7 @@ class Job:
     distort : what happens to training windows
     look : the network -> what the held-out rows say; None = no look
     patience, tolerance : looks without improvement; how far below the best still counts as good
+    averaging : weight of the past in the running mean of the weights, 0 = none
     seed : of the batches
     on_step : called with the number of every finished step
     verbose : progress bar
@@ -78,6 +79,7 @@ class Job:
     look: Callable[[Network], "Look"] | None = None
     patience: int | None = None
     tolerance: float = 0.0
+    averaging: float = 0.0
     on_step: Callable[[int], None] | None = None
     verbose: bool = False
 

@@ -10,6 +10,8 @@ import torch
 
 from ..core.errors import SettingError
 
+HALF_HIDDEN, MOST_HIDDEN = 120, 0.5
+"""Units of which ``auto`` hides half, and the largest share that it hides."""
 Random = torch.Generator
 Ratio = float | Sequence[float]
 
@@ -82,8 +84,17 @@ def _ratios(name: str, ratio: Ratio) -> list[Any]:
     return [float(share) for share in ratio]
 
 
+def auto_dropout(n_units: int) -> float:
+    """Return the share of units to hide: a fifth of 30, a third of 60, half of 120 or more.
+
+    Hiding a share p of n units adds noise of variance p / (1 - p) / n to what all of them say: p / (1 - p) = n / 120
+    keeps it the same. Many units say the same thing and overfit; of few none can be spared.
+    """
+    return min(MOST_HIDDEN, n_units / (n_units + HALF_HIDDEN))
+
+
 def make_distortion(
-    masks: Mapping[str, Any], unit_dropout: float, random: Random
+    masks: Mapping[str, Any], unit_dropout: float | str, random: Random
 ) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """Return what happens to every training window (n, rows, units), None when nothing does."""
     choices = [(name, ratio) for name, given in masks.items() for ratio in _ratios(name, given)]
@@ -95,9 +106,10 @@ def make_distortion(
             name, ratio = choices[int(torch.randint(len(choices), (1,), generator=random))]
             windows = windows * MASKS[name](windows.shape, ratio, random).to(windows.device)
         if unit_dropout:
+            share = float(auto_dropout(windows.shape[2]) if unit_dropout == "auto" else unit_dropout)
             shape = torch.Size((windows.shape[0], 1, windows.shape[2]))
-            kept = _neurons(shape, unit_dropout, random).to(windows.device)
-            windows = windows * (kept / (1 - unit_dropout))
+            kept = _neurons(shape, share, random).to(windows.device)
+            windows = windows * (kept / (1 - share))
         return windows
 
     return distort

@@ -24,7 +24,9 @@ from .settings import Settings, hybrid_options, time_offsets
 LOGGER = logging.getLogger(__name__)
 
 MANY_SEGMENTS = 10
-"""From so many segments on whole ones are held out, else the last rows."""
+"""From so many segments on whole ones are held out, else blocks of rows."""
+HELD_BLOCKS, HELD_BLOCK = 5, 150
+"""Blocks that are held out, and the least rows of each before there are several."""
 FULL_NEGATIVES = 2048
 """Negatives of a step over all rows, unless the user asks for others."""
 AUTO_BATCH = {"cpu": 512}
@@ -71,6 +73,12 @@ def _read_session(x: Any, segments: Any, number: int) -> Population:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PopulationError(f"X has {int((~np.isfinite(array)).sum())} values that are NaN or infinite")
     return Population.from_arrays(array, segments=segments, session_id=str(number))
+
+
+def find_bin_widths(X: Any) -> list[float | None]:
+    """Return the bin width of every session, seconds; None where it is an array, which does not know it."""
+    given = X if isinstance(X, (list, tuple)) else [X]
+    return [x.bin_width if isinstance(x, Population) else None for x in given]
 
 
 @dataclass(frozen=True)
@@ -159,20 +167,41 @@ def make_rules(settings: Settings, mode: str, offset: tuple[int, int], spec: Lab
     return Rules(mode, time_offsets(settings), offset, delta, has_time_pair, by_class)
 
 
-def find_cut(population: Population, fraction: float) -> int:
-    """Return the first row that is held out: of a whole segment where there are many."""
-    starts = population.segments["start_row"].to_numpy()
+def hold_out(population: Population, fraction: float) -> np.ndarray:
+    """Return (n_rows,) bool, the rows that training never draws from, spread over the whole recording.
+
+    Whole segments where there are many, else some blocks of rows, so that no single state of the animal decides.
+    """
+    held = np.zeros(population.n_rows, dtype=bool)
     if not fraction:
-        return population.n_rows
-    if len(starts) >= MANY_SEGMENTS:
-        return int(starts[int(np.floor(len(starts) * (1 - fraction)))])
-    return int(np.floor(population.n_rows * (1 - fraction)))
+        return held
+    table = population.segments
+    if len(table) >= MANY_SEGMENTS:
+        n_held = np.ceil(np.arange(1, len(table) + 1) * fraction) - np.ceil(np.arange(len(table)) * fraction)
+        pairs = zip(table["start_row"][::-1], table["stop_row"][::-1], n_held, strict=True)  # the last is held out
+        blocks = [(start, stop) for start, stop, is_held in pairs if is_held]
+    else:
+        n_blocks = int(np.clip(population.n_rows * fraction // HELD_BLOCK, 1, HELD_BLOCKS))
+        stops = population.n_rows * np.arange(1, n_blocks + 1) // n_blocks
+        length = int(np.ceil(population.n_rows * fraction / n_blocks))
+        blocks = [(stop - length, stop) for stop in stops]
+    for start, stop in blocks:
+        held[start:stop] = True
+    return held
 
 
 def make_pools(
-    populations: Sequence[Population], targets: Sequence[Targets], rules: Rules, spec: LabelSpec, cuts: Sequence[int]
+    populations: Sequence[Population],
+    targets: Sequence[Targets],
+    rules: Rules,
+    spec: LabelSpec,
+    helds: Sequence[np.ndarray],
 ) -> tuple[tuple[Pool, ...], tuple[Pool, ...] | None]:
     """Return the pools of training rows, and of those held out (None where there are too few to say anything).
+
+    Parameters
+    ----------
+    helds : of each session, see ``hold_out``
 
     Raises
     ------
@@ -180,9 +209,8 @@ def make_pools(
         A session without a usable reference, or without a class that another has.
     """
     sides: list[list[np.ndarray]] = [[], []]
-    for population, cut in zip(populations, cuts, strict=True):
-        rows = np.arange(population.n_rows)
-        for side, mask in zip(sides, (rows < cut, rows >= cut), strict=True):
+    for population, held in zip(populations, helds, strict=True):
+        for side, mask in zip(sides, (~held, held), strict=True):
             side.append(np.where(mask, population.segment_of_row, OUTSIDE))
     longest = max(rules.time_offsets)
     for population in populations:
@@ -196,21 +224,21 @@ def make_pools(
         for of_row, population, target in zip(sides[0], populations, targets, strict=True)
     ]
     check_classes(made, spec, [population.session_id for population in populations])
-    if all(cut == population.n_rows for cut, population in zip(cuts, populations, strict=True)):
+    if not any(held.any() for held in helds):
         return tuple(made), None
     try:
-        held = [
+        unseen = [
             make_pool(of_row, population.valid, target, rules, spec)
             for of_row, population, target in zip(sides[1], populations, targets, strict=True)
         ]
-        check_classes(held, spec, [population.session_id for population in populations])
+        check_classes(unseen, spec, [population.session_id for population in populations])
     except PopulationError as error:
         LOGGER.warning("no held-out check: the last part of the recording is too short (%s)", error)
         return tuple(made), None
-    if min(len(pool.references) for pool in held) < HELD_OUT_MIN:
+    if min(len(pool.references) for pool in unseen) < HELD_OUT_MIN:
         LOGGER.warning("no held-out check: fewer than %d rows can be held out", HELD_OUT_MIN)
         return tuple(made), None
-    return tuple(made), tuple(held)
+    return tuple(made), tuple(unseen)
 
 
 def make_sampler(

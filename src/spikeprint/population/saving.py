@@ -24,7 +24,7 @@ from .settings import Settings
 
 VERSION = 1
 CARD = "spikeprint.population"
-PLAIN = ("num_sessions_", "n_features_in_", "diagnosis_", "n_iter_", "layout_")
+PLAIN = ("num_sessions_", "n_features_in_", "bin_widths_", "diagnosis_", "n_iter_", "layout_")
 
 
 def save_embedder(model: Any, path: Path) -> Path:

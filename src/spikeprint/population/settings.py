@@ -37,12 +37,14 @@ class Settings:
     masking_kwargs : pairs of a mask and its ratio
     random_state : seed; equal seeds give equal weights on the CPU
     num_negatives : None = the other references of the batch
-    validation_fraction : last part of each session that is never drawn from; 0 = none
+    validation_fraction : share of each session, in blocks, that is never drawn from; 0 = none
     check_every : steps between two looks at it
     patience : looks without improvement before training stops; None = never
     tolerance : bits below the best look that still count as good
     input_transform : ``auto`` (square root of integer counts), ``none``, ``sqrt``, ``zscore``
-    unit_dropout : share of units hidden from each training window
+    unit_dropout : share of units hidden from each training window; ``auto`` grows with the number of units, see
+        ``masking.auto_dropout``
+    averaging : weight of the past in the running mean of the weights that is looked at and kept; 0 = the last step's
     sampling : ``auto``, or the layout ``iid``, ``block``, ``full``
     label_scale : ``std`` = continuous labels are divided by their spread, or ``raw``
     label_periods : position of a circular label among the labels -> its period
@@ -80,7 +82,8 @@ class Settings:
     patience: int | None = 5
     tolerance: float = 0.1
     input_transform: str = "auto"
-    unit_dropout: float = 0.3
+    unit_dropout: float | Literal["auto"] = "auto"
+    averaging: float = 0.998
     sampling: str = "auto"
     label_scale: str = "std"
     label_periods: Any = None
@@ -115,7 +118,8 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "check_every": (lambda v: v >= 1, "1 or more"),
     "patience": (lambda v: v is None or v >= 1, "1 or more, or None"),
     "tolerance": (lambda v: v >= 0, "0 or more"),
-    "unit_dropout": (lambda v: 0 <= v < 1, "from 0 to below 1"),
+    "unit_dropout": (lambda v: v == "auto" or (not isinstance(v, str) and 0 <= v < 1), "from 0 to below 1, or auto"),
+    "averaging": (lambda v: 0 <= v < 1, "from 0 to below 1"),
 }
 HYBRID = {"behavior_dims": 3, "weight": 1.0, "renormalize": True}
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from ..training import Hardware, Schedule, train_module
+from .averaging import RunningMean
 from .fitting import History, Job, Look, Network, batch_loss
 
 LOGGER = logging.getLogger(__name__)
@@ -58,6 +59,19 @@ class _Module(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Move the recordings to where the network is."""
         self.xs = [x.to(self.device) for x in self.xs]
+        self.mean = RunningMean(self.network.parameters(), self.job.averaging)
+
+    def on_train_epoch_start(self) -> None:
+        """Go on from the weights of the last step."""
+        self.mean.hide()
+
+    def on_validation_start(self) -> None:
+        """Look at the mean, which is what the trainer then keeps."""
+        self.mean.show()
+
+    def on_train_end(self) -> None:
+        """Keep the mean where nothing is looked at, too."""
+        self.mean.show()
 
     def training_step(self, batches: list[dict[str, Any]], _: int) -> None:
         """Take a few steps; the parts of their losses stay on the device until the end."""
@@ -67,6 +81,7 @@ class _Module(pl.LightningModule):
             total = self._loss(batch)
             total.backward()
             optimizer.step()
+            self.mean.update()
             if self.job.on_step is not None:
                 self.job.on_step(len(self.steps))
         self.epoch_parts["train"].append({"total": total.detach()})

@@ -42,7 +42,7 @@ class Study:
 
 
 def make_study(
-    model: Any, populations: list[Population], is_multi: bool, y: Sequence[Any], cuts: Sequence[int]
+    model: Any, populations: list[Population], is_multi: bool, y: Sequence[Any], helds: Sequence[np.ndarray]
 ) -> Study:
     """Return the study of sessions and labels; a model without ``label_spec_`` learns it here.
 
@@ -58,7 +58,7 @@ def make_study(
     spec: LabelSpec = model.label_spec_
     targets = [spec.apply(own, rows) for own, rows in zip(labels, valid, strict=True)]
     rules = make_rules(model, choose_mode(model, targets[0].kind, len(populations)), model.offset_, spec)
-    pools, held = make_pools(populations, targets, rules, spec, cuts)
+    pools, held = make_pools(populations, targets, rules, spec, helds)
     xs = [t.apply(p.counts) for t, p in zip(model.input_transforms_, populations, strict=True)]
     return Study(populations, targets, xs, rules, pools, held)
 
@@ -82,6 +82,7 @@ def run_study(model: Any, study: Study, n_steps: int, seed: int, listen: Callabl
         look=make_look(study.held, study.train, study.xs, study.rules, hybrid, seed) if study.held else None,
         patience=model.patience,
         tolerance=model.tolerance if study.rules.mode == "time" else 0.0,
+        averaging=model.averaging,
         on_step=listen,
         verbose=model.verbose,
     )

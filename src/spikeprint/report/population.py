@@ -35,7 +35,9 @@ def plot_curves(tables: Mapping[str, pd.DataFrame]) -> Figure:
         losses, temperatures = grid.axes
         for colour, (name, table) in zip(cycle(PALETTE), tables.items(), strict=False):
             held = table.dropna(subset=["held_out_loss"])
-            losses.plot(table["step"], table["loss"], color=colour, linewidth=0.8, alpha=0.6)
+            losses.plot(
+                table["step"], table["loss"], color=colour, linewidth=0.8, alpha=0.6, label=f"{name}, in training"
+            )
             losses.plot(
                 held["step"], held["held_out_loss"], "o--", color=colour, markersize=3, label=f"{name}, held out"
             )
@@ -63,7 +65,10 @@ def plot_consistency(matrices: Mapping[str, list[list[float]]]) -> Figure:
 
 
 def plot_kshot(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Return accuracy against training presentations of each class, a panel per session, all of them at the right."""
+    """Return accuracy against training presentations of each class, a panel per session, all of them at the right.
+
+    Bars: spread over the draws of few; of all, which are drawn once, the 95 % interval over test presentations.
+    """
     with matplotlib.rc_context(RC):
         grid = make_grid(len(tables), 3, 3.4)
         for axes, (name, table) in zip(grid.axes, tables.items(), strict=True):
@@ -71,14 +76,25 @@ def plot_kshot(tables: Mapping[str, pd.DataFrame]) -> Figure:
             at = {k: place for place, k in enumerate(shots)}
             looks = cycle(product(LINES, PALETTE))
             for (line, colour), (model, rows) in zip(looks, table.groupby("model", sort=False), strict=False):
-                by_k = rows.groupby("k")["top1"].agg(["mean", "std"]).reindex(shots)
-                mean, spread = by_k["mean"], by_k["std"].fillna(0)
-                axes.errorbar([at[k] for k in shots], mean, spread, color=colour, linestyle=line, label=model)
+                mean, bars = _accuracy(rows, shots)
+                axes.errorbar([at[k] for k in shots], mean, bars, color=colour, linestyle=line, capsize=2, label=model)
             axes.axhline(table["chance"].iloc[0], color=MUTED, linestyle=":", label="chance")
             axes.set(title=name, ylim=(0, 1), xlabel="training presentations per class", ylabel="top-1 accuracy")
             axes.set_xticks(list(at.values()), ["all" if k == 0 else str(k) for k in shots])
             axes.legend()
         return grid.figure
+
+
+def _accuracy(rows: pd.DataFrame, shots: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean accuracy of one model at each number of shots, and how far its bars reach down and up (2, n)."""
+    by_k = rows.groupby("k")["top1"].agg(["mean", "std"]).reindex(shots)
+    mean, bars = by_k["mean"].to_numpy(), np.tile(by_k["std"].fillna(0), (2, 1))
+    for place, k in enumerate(shots):
+        some = rows[rows["k"] == k]
+        if len(some) == 1:
+            low, high = some["top1_low"].iloc[0], some["top1_high"].iloc[0]
+            bars[:, place] = np.maximum((mean[place] - low, high - mean[place]), 0)
+    return mean, bars
 
 
 def plot_confusions(answers: Mapping[str, pd.DataFrame], models: Mapping[str, str]) -> Figure:

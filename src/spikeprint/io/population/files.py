@@ -39,6 +39,46 @@ def load_data(
         The file is missing, damaged or without an array.
     """
     path = Path(file)
+    return _as_array(path, _pick(path, _read(path, key, allow_pickle), key), columns)
+
+
+def load_labelled(
+    file: str | Path, names: Sequence[str], key: str | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Read one array and what else stands beside it in the file.
+
+    Parameters
+    ----------
+    names : columns of a table, which are then no columns of the array, or entries of a file with several
+    key : entry of the array; default: the first that is none of ``names``
+
+    Returns
+    -------
+    The array (rows x units), and those of ``names`` that the file holds.
+
+    Raises
+    ------
+    UnknownFileKind, MissingKey, DataError
+        As ``load_data``.
+    """
+    path = Path(file)
+    content = _read(path, None, False)
+    if isinstance(content, dict):
+        found = {name: np.squeeze(np.asarray(content[name])) for name in names if name in content}
+        return _as_array(path, _pick(path, {k: v for k, v in content.items() if k not in found}, key), None), found
+    if isinstance(content, pd.DataFrame):
+        found = {name: content[name].to_numpy() for name in names if name in content}
+        content = content.drop(columns=list(found))
+        text = [str(name) for name in content if not pd.api.types.is_numeric_dtype(content[name])]
+        if text:
+            raise DataError(
+                f"{path}: columns of text among the units: {', '.join(text)}; name them as labels or drop them"
+            )
+        return _as_array(path, content, None), found
+    return _as_array(path, content, None), {}
+
+
+def _read(path: Path, key: str | None, allow_pickle: bool) -> Any:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise UnknownFileKind(f"{path}: ending '{path.suffix}' is not known; known: {', '.join(READERS)}")
@@ -47,12 +87,11 @@ def load_data(
     if reader is _read_pickle and not allow_pickle:
         raise ConfigError(f"{path}: a pickle can run code when opened; pass allow_pickle=True if you made it yourself")
     try:
-        content = reader(path, key)
+        return reader(path, key)
     except (OSError, ValueError, EOFError, RuntimeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: cannot be read ({one_line(error)})") from None
-    return _as_array(path, _pick(path, content, key), columns)
 
 
 def _pick(path: Path, content: Any, key: str | None) -> Any:
