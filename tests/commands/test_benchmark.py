@@ -314,6 +314,7 @@ USAGE = {
     ),
     "a rate of no target": (["--transfer-sampling-frequency", "30000"], "--transfer-to, which is not given"),
     "a missing target": (["--transfer-to", "nowhere"], "nowhere: no such"),
+    "a folder to write to": (["--json", "."], ".: cannot be written (is a directory)"),
 }
 
 

@@ -245,6 +245,13 @@ BAD_JSON = {
     "a parameter of another type": ({"inputs": [ROW], "params": {"dataset": 3}}, "dataset must be a word, found a int"),
     "parameters as a list": ({"inputs": [ROW], "params": [1]}, "params: an object of words"),
     "an unknown dataset": ({"inputs": [ROW], "params": {"dataset": "x"}}, "unknown dataset 'x'; known: left, right"),
+    "half a character": (b'{"inputs": [{"\\ud800": [1]}]}', r"unknown column '\ud800'"),
+    "half a character as a word": (
+        b'{"inputs": [{"isi": [%s 1]}], "params": {"dataset": "\\udfff"}}' % (b"1," * 99),
+        "\\udf",
+    ),
+    "a word of several lines": ({"inputs": [ROW], "params": {"dataset": "x\ny"}}, "unknown dataset 'x y'; known"),
+    "a book for a word": ({"inputs": [ROW], "params": {"dataset": "x" * 9999}}, "unknown dataset 'xxx"),
 }
 
 

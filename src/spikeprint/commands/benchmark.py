@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, suggest
-from ..core.files import find_root, write_json
+from ..core.files import check_writable, find_root, write_json
 from ..core.runtime import LOGGER
 from ..core.types import TECHNOLOGIES
 from ._raw import count_unlabelled, find_row, list_labels, make_row, read_raw, tell_unlabelled, try_features
@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ._methods import resolve_methods
 
     _check_options(arguments)
+    if arguments.json:
+        check_writable(arguments.json)
     root = find_root()
     params = Params.load(root / "params.yaml")
     methods = resolve_methods(_split(arguments.methods), _split(arguments.heads), params)

@@ -21,6 +21,9 @@ NEEDED = f"one of {', '.join(FORMS)} in a JSON object, or a parquet body ({PARQU
 MAX_UNITS = 1 << 17
 """Of one parquet body: its columns may be compressed, so the size of the body is no bound."""
 
+MAX_MESSAGE = 480
+"""Characters of a refusal."""
+
 
 class Refusal(DataError):
     """A request that cannot be answered; ``status`` is its HTTP code."""
@@ -72,7 +75,9 @@ def write_answers(columns: Mapping[str, Sequence[Any]]) -> bytes:
 
 
 def write_refusal(message: str) -> bytes:
-    """Return an error in the form of MLflow's scoring server."""
+    """Return an error in the form of MLflow's scoring server: one line, whatever words of the client it repeats."""
+    readable = message.encode(errors="backslashreplace").decode()  # JSON may name half a character, which is no UTF-8
+    message = " ".join(readable.split())[:MAX_MESSAGE]
     return orjson.dumps({"error_code": "BAD_REQUEST", "message": message})
 
 
