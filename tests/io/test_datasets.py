@@ -137,6 +137,18 @@ def test_an_empty_row_is_a_missing_modality(source: Path, row: str) -> None:
     assert np.isnan(read_source_table(source).arrays["waveform"]).all(axis=1).tolist() == [False, True, False]
 
 
+def test_both_histograms_do_without_waveforms(source: Path) -> None:
+    whole = read_source_table(source)
+    (source / "acg.csv").write_text("0,1,2\n1,0,1\n2,0,2\n3,0,3\n")
+    (source / "waveforms.csv").unlink()
+    alone = read_source_table(source)
+    assert list(alone.arrays) == ["isi", "acg"]
+    assert alone.labels.tolist() == whole.labels.tolist()
+    (source / "acg.csv").unlink()
+    with pytest.raises(DataError, match=r"waveforms.csv: missing"):
+        read_source_table(source)
+
+
 BAD = {
     "missing": ("isi_dist.csv", None, "isi_dist.csv: missing"),
     "empty": ("isi_dist.csv", "", "isi_dist.csv: empty"),

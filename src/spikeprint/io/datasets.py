@@ -46,7 +46,7 @@ SOURCE_FILES = (*(m.file for m in MODALITIES.values()), "labels.csv", "celltypes
 """Files of a ``csv`` folder that are read; anything else in it is ignored."""
 CARD_FILE = "representation.json"
 REQUIRED = ("waveform", "isi")
-"""Modalities that a ``csv`` folder must hold; the others may be absent."""
+"""Modalities that a ``csv`` folder must hold, though where both histograms are there, waveforms may be absent."""
 LARGEST = 1e30
 """No measurement is larger; beyond, sums and squares overflow float32."""
 FEW_LABELS = 10
@@ -81,13 +81,11 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
         ``labels.csv`` has no column ``label_column``.
     """
     folder = check_folder(folder)
-    arrays = {
-        name: _read_modality(folder / modality.file, is_histogram=name != "waveform")
-        for name, modality in MODALITIES.items()
-        if name in REQUIRED or (folder / modality.file).is_file()
-    }
+    there = [name for name, modality in MODALITIES.items() if (folder / modality.file).is_file()]
+    names = there if {"isi", "acg"} <= set(there) else [name for name in MODALITIES if name in (*REQUIRED, *there)]
+    arrays = {name: _read_modality(folder / MODALITIES[name].file, name != "waveform") for name in names}
     counts = {MODALITIES[name].file: len(values) for name, values in arrays.items()}
-    n_units = counts["waveforms.csv"]
+    n_units = len(arrays[names[0]])
     label_path, labels = _read_labels(folder, label_column, n_units)
     regions = _read_regions(folder / REGION_FILE, n_units)
     known = _read_metadata(folder / "metadata.csv", n_units)
