@@ -98,7 +98,8 @@ def test_a_place_that_cannot_be_written_is_said_in_one_line(case: str, check, tm
     with pytest.raises(ConfigError) as caught:
         check(tmp_path / name)
     assert message in str(caught.value)
-    assert sorted(os.listdir(tmp_path)) == ["file", "taken"] and not os.listdir(tmp_path / "taken")
+    assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
+    assert not os.listdir(tmp_path / "taken")
 
 
 def test_the_check_of_a_place_makes_nothing(tmp_path: Path) -> None:
@@ -109,6 +110,6 @@ def test_the_check_of_a_place_makes_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"m: cannot be written \(not a directory\)"):
-        with files.atomic_folder(tmp_path / "file" / "m"):
-            pass
+    refused = pytest.raises(ConfigError, match=r"m: cannot be written \(not a directory\)")
+    with refused, files.atomic_folder(tmp_path / "file" / "m"):
+        pass
