@@ -279,6 +279,10 @@ def parquet_of(columns):
 
 
 BAD_PARQUET = {
+    "a name that is no text": (
+        parquet_of({"isi": [[1.0] * 100]}).replace(b"isi", b"\xb0si"),
+        "the body is not parquet",
+    ),
     "not parquet": (b"PAR1" * 10, "the body is not parquet"),
     "nothing": (b"", "the body is not parquet"),
     "words": (parquet_of({"isi": ["x"]}), "isi: a column of type"),

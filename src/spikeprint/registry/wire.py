@@ -193,7 +193,7 @@ def _read_parquet(body: bytes) -> tuple[dict[str, np.ndarray], None]:
         if any(name not in LENGTHS for name in names):
             return dict.fromkeys(names, np.empty((0, 0))), None  # refused by its name, unread
         table = file.read(columns=names)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a damaged name
         raise Refusal(f"the body is not parquet ({' '.join(str(error).split())[:120]}); {NEEDED}") from None
     return {name: _as_matrix(name, table[name].combine_chunks()) for name in table.column_names}, None
 
