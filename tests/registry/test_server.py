@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import shutil
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,11 @@ import pytest
 
 from spikeprint.core.errors import IncompatibleBundle
 from spikeprint.registry.bundle import import_closure, open_bundle
+from spikeprint.registry.client import ORIGIN, RemotePredictor
 from spikeprint.registry.server import App, open_served
 from spikeprint.registry.tracking import connect
 from spikeprint.registry.versions import Follower
+from support import free_ports
 
 NAMES = ("waveform", "isi", "acg")
 PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
@@ -276,6 +280,27 @@ def parquet_of(columns):
     body = io.BytesIO()
     pd.DataFrame(columns).to_parquet(body)
     return body.getvalue()
+
+
+def test_a_remote_predictor_takes_words_as_its_own_predictor_does(target, predictor, request_units):
+    import uvicorn
+
+    port = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(App(open_served(target.folder, target.card)), port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    try:
+        remote = RemotePredictor(f"http://127.0.0.1:{port}")
+        for origin in ({"dataset": "left"}, {"dataset": "never met", "technology": "neuropixels"}, {}):
+            expected, found = predictor.predict(request_units, origin), remote.predict(request_units, origin)
+            np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+            np.testing.assert_array_equal(found.embedding, expected.embedding)
+    finally:
+        server.should_exit = True
+        thread.join()
+    assert remote.vocabulary == {name: words for name, words in predictor.vocabulary.items() if name in ORIGIN}
 
 
 BAD_PARQUET = {
