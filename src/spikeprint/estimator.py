@@ -194,11 +194,8 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
             There is nothing to save.
         """
         folder, fitted = Path(folder).resolve(), self._fitted("model_")
-        if (
-            folder.exists()
-            and not (folder / "bundle.json").is_file()
-            and not (folder.is_dir() and not any(folder.iterdir()))
-        ):
+        is_model, is_empty = (folder / "bundle.json").is_file(), folder.is_dir() and not any(folder.iterdir())
+        if folder.exists() and not (is_model or is_empty):
             raise ConfigError(f"{folder}: exists and is no model; saving replaces a folder as a whole: give a new one")
         write_bundle(folder, fitted.config, fitted.arrays, None if self.params_ is None else self.params_.model_dump())
         return folder
