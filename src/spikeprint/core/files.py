@@ -70,11 +70,10 @@ def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
 def check_writable(path: Path) -> None:
     """Raise ConfigError unless a file can be written at ``path``: said before the work that it is to hold is done."""
-    path = Path(path).absolute()
     with _naming(path):
-        if path.is_dir():
+        if Path(path).is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _probe(path)
+        _probe(Path(path).absolute())
 
 
 @contextmanager
