@@ -1,6 +1,7 @@
 """The command line: verbs, help, exit codes, speed of --help."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,17 @@ def test_an_unknown_verb_gets_the_nearest(capsys: pytest.CaptureFixture[str]) ->
 
 def test_no_verb_is_wrong_usage() -> None:
     assert main([]) == 2
+
+
+@pytest.mark.parametrize("words", [["--help"], ["nonsense"]])
+def test_a_reader_that_has_left_is_no_error(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "spikeprint.cli", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert "BrokenPipe" not in done.stderr
+    assert done.returncode == (0 if words == ["--help"] else 2)
 
 
 def test_outside_a_project_one_line_says_so(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -191,6 +192,45 @@ def test_pipeline_search_and_cross_validation_pick_rows(X, units):
     assert search.predict_proba(X).shape == (len(X), 4 - 1)
     scores = cross_val_score(UnitEmbedder(**SHORT), X, units.labels, cv=2, error_score="raise")
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+NUMBERS = {
+    "whole": ([2, 10, 9], np.int64),
+    "truth": ([True, False, True], np.bool_),
+    "fractions, some unlabelled": ([0.5, 2.0, np.nan], np.float64),
+    "whole, some unlabelled": ([2, None, 10], np.int64),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_labels_that_are_numbers_come_back_as_such(case, X, units):
+    values, dtype = NUMBERS[case]
+    y = np.array(values)[np.unique(units.labels, return_inverse=True)[1] % 3]
+    words = ["" if value is None or value != value else str(value) for value in y]
+    model, by_words = (UnitEmbedder(**SHORT).fit(X, labels) for labels in (y, words))
+    assert model.classes_.dtype == dtype
+    assert model.classes_.tolist() == sorted({value for value in values if value is not None and value == value})
+    found, answer = model.predict(X), model.ask(X)
+    assert found.dtype == dtype
+    assert found.astype(str).tolist() == by_words.predict(X).tolist()
+    np.testing.assert_array_equal(found, model.classes_[answer.probabilities.argmax(axis=1)])
+    order = [by_words.classes_.tolist().index(str(value)) for value in model.classes_]
+    np.testing.assert_array_equal(answer.probabilities, by_words.predict_proba(X)[:, order])
+    np.testing.assert_array_equal(answer.sets, by_words.predict_set(X)[:, order])
+    assert model.score(X, y) == by_words.score(X, words)
+
+
+def test_numbers_written_in_two_ways_stay_words(X, units):
+    y = np.array([1, 1.0, 2], dtype=object)[np.unique(units.labels, return_inverse=True)[1] % 3]
+    assert UnitEmbedder(**SHORT).fit(X, y).classes_.tolist() == ["1", "1.0", "2"]
+
+
+def test_what_counts_its_classes_works_with_it(X, units):
+    names, y = np.unique(units.labels, return_inverse=True)
+    model = UnitEmbedder(**SHORT)
+    assert np.isfinite(cross_val_score(model, X, y, cv=2, scoring="balanced_accuracy", error_score="raise")).all()
+    vote = VotingClassifier([("a", model), ("b", clone(model).set_params(random_state=1))])
+    assert set(vote.fit(X, units.labels).predict(X)) <= set(names)
 
 
 def test_names_of_features_come_out(model, X):

@@ -39,6 +39,16 @@ USAGE = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code: 0 done, 1 the data's or model's fault, 2 wrong usage."""
     words = list(sys.argv[1:] if argv is None else argv)
+    code = 0
+    try:
+        code = _main(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stdout = None  # type: ignore[assignment]  # nothing is left to be flushed at exit
+    return code
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
         return 0 if words else USAGE
@@ -72,9 +82,6 @@ def _run(verb: str, words: list[str]) -> int:
             print(redact(traceback.format_exc()), end="", file=sys.stderr)
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stdout = None  # type: ignore[assignment]  # nothing is left to be flushed at exit
-        return 0
     except KeyboardInterrupt:
         print("interrupted; `spikeprint run` continues where it stopped", file=sys.stderr)
         return 130

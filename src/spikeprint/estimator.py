@@ -5,7 +5,7 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,7 @@ from .cvae.fit import FittedCVAE, add_head, fit_cvae
 from .cvae.predictor import Prediction, Predictor
 from .cvae.units import Units
 from .evaluate.metrics import balanced_accuracy
-from .features.matrices import COLUMNS, read_labels, read_modalities, read_origin, stack_modalities
+from .features.matrices import COLUMNS, read_classes, read_labels, read_modalities, read_origin, stack_modalities
 from .features.transforms import normalise
 from .registry.bundle import read_bundle, write_bundle
 
@@ -52,7 +52,7 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
 
     Attributes
     ----------
-    classes_ : (n_classes,) str, sorted; absent after a fit without labels
+    classes_ : (n_classes,) sorted, str or, after a fit to numbers, numbers; absent after a fit without labels
     n_features_in_ : 351
     curves_ : learning curves, empty in a loaded model
     params_ : the ``ModelParams`` that were used, None where a bundle does not hold them
@@ -131,7 +131,7 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
         seed = int(state) if isinstance(state, Integral) else check_random_state(state).randint(2**31 - 1)
         units = Units(raw, words, labels)
         fitted = add_head(fit_cvae(units, params, seed), units, params.head, seed)
-        return self._adopt(fitted, fitted.predictor(), params)
+        return self._adopt(fitted, fitted.predictor(), params, read_classes(y))
 
     def transform(self, X: Any, origin: Origin = None) -> np.ndarray:
         """Return the embedding, (n, n_members * n_latent) float32: the latent means of all members side by side."""
@@ -144,11 +144,16 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
 
     def ask(self, X: Any, origin: Origin = None) -> Prediction:
         """Return all answers about n units at once: embedding, labels, confidence, probabilities, sets, novelty."""
-        self._fitted("classes_")
-        return self._fitted("predictor_").predict(*_read_questions(X, origin))
+        classes, predictor = self._fitted("classes_"), self._fitted("predictor_")
+        answer = predictor.predict(*_read_questions(X, origin))
+        if classes.dtype.kind == "U":
+            return answer
+        order = [predictor.classes.index(word) for word in read_labels(classes, len(classes))]
+        probabilities, sets = answer.probabilities[:, order], None if answer.sets is None else answer.sets[:, order]
+        return replace(answer, labels=classes[probabilities.argmax(axis=1)], probabilities=probabilities, sets=sets)
 
     def predict(self, X: Any, origin: Origin = None) -> np.ndarray:
-        """Return the most probable class, (n,) str."""
+        """Return the most probable class, (n,) of the type of ``classes_``."""
         return self.ask(X, origin).labels
 
     def predict_proba(self, X: Any, origin: Origin = None) -> np.ndarray:
@@ -172,7 +177,7 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
             No unit is labelled.
         """
         found = self.predict(X, origin)
-        labels = read_labels(y, len(found))
+        found, labels = read_labels(found, len(found)), read_labels(y, len(found))
         known = labels != UNLABELLED
         if not known.any():
             raise UnitsError("y: no labels; a score needs some")
@@ -189,7 +194,8 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
             There is nothing to save.
         """
         folder, fitted = Path(folder).resolve(), self._fitted("model_")
-        if folder.exists() and not (folder / "bundle.json").is_file() and not (folder.is_dir() and _is_empty(folder)):
+        is_model, is_empty = (folder / "bundle.json").is_file(), folder.is_dir() and not any(folder.iterdir())
+        if folder.exists() and not (is_model or is_empty):
             raise ConfigError(f"{folder}: exists and is no model; saving replaces a folder as a whole: give a new one")
         write_bundle(folder, fitted.config, fitted.arrays, None if self.params_ is None else self.params_.model_dump())
         return folder
@@ -270,12 +276,14 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
             found = f" = {first['input']!r}" if first["loc"] else ""
             raise ConfigError(f"UnitEmbedder: {key}{found}: {first['msg'].removeprefix('Value error, ')}") from None
 
-    def _adopt(self, model: FittedCVAE, predictor: Predictor, params: ModelParams | None) -> Self:
-        """Become a fitted model."""
+    def _adopt(
+        self, model: FittedCVAE, predictor: Predictor, params: ModelParams | None, numbers: np.ndarray | None = None
+    ) -> Self:
+        """Become a fitted model. ``numbers`` are its classes where they are no words."""
         self.model_, self.predictor_, self.params_, self.curves_ = model, predictor, params, model.curves
         self.n_features_in_, self._n_features_out = len(COLUMNS), predictor.n_latent
         if predictor.classes:
-            self.classes_ = np.array(predictor.classes)
+            self.classes_ = np.array(predictor.classes) if numbers is None else numbers
         elif hasattr(self, "classes_"):
             del self.classes_
         return self
@@ -308,7 +316,3 @@ def _read_questions(X: Any, origin: Origin) -> tuple[dict[str, np.ndarray], dict
         more = f" and {len(nothing) - 1} more rows" if len(nothing) > 1 else ""
         raise UnitsError(f"X: row {nothing[0]}{more}: no modality with content; leave such units out")
     return raw, words
-
-
-def _is_empty(folder: Path) -> bool:
-    return next(folder.iterdir(), None) is None

@@ -136,6 +136,14 @@ def test_a_missing_modality_changes_nothing_else(case: dict, project: Path, tmp_
     assert rows[1]["balanced_accuracy"]["mean"] > 0.8
 
 
+def test_waveforms_that_are_absent_count_as_waveforms_of_zeros(project: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "odd", waveform=False)
+    zeros = bench(folder, "--methods", "production,lda", "--folds", "2")
+    (folder / "waveforms.csv").unlink()
+    absent = bench(folder, "--methods", "production,lda", "--folds", "2")
+    assert [row | {"seconds": 0} for row in absent] == [row | {"seconds": 0} for row in zeros]
+
+
 def test_transductive_is_said_of_the_methods_that_are(project: Path, source: Path) -> None:
     rows = bench(source, "--methods", "production,lda", "--folds", "2", "--transductive")
     assert [row["transductive"] for row in rows] == [True, False]
@@ -195,6 +203,23 @@ def test_a_target_of_another_rate_is_understood_when_its_rate_is_told(project: P
     )
     assert one_rate < 0.7
     assert own_rates > 0.9
+
+
+def test_folders_of_one_name_are_told_apart(project: Path, source: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shutil.copytree(source, tmp_path / name / "units")
+    folders = [tmp_path / "a" / "units", source, tmp_path / "b" / "units"]
+    names = ["a/units", source.name, "b/units"]
+    assert [row["dataset"] for row in bench(*folders, "--methods", "lda")] == names
+    (row, _) = bench(folders[0], "--methods", "lda", "--transfer-to", folders[2])
+    assert row["dataset"] == "a/units -> b/units"
+
+
+def test_a_folder_given_twice_is_wrong_usage(project: Path, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = source.parent / "." / source.name
+    assert main(["benchmark", str(source), str(again), "--methods", "lda"]) == 2
+    assert capsys.readouterr().err.endswith("is given twice; its rows would be the same\n")
 
 
 def test_a_dataset_of_the_project_brings_its_row(project: Path, source: Path) -> None:
@@ -314,6 +339,7 @@ USAGE = {
     ),
     "a rate of no target": (["--transfer-sampling-frequency", "30000"], "--transfer-to, which is not given"),
     "a missing target": (["--transfer-to", "nowhere"], "nowhere: no such"),
+    "a folder to write to": (["--json", "."], ".: cannot be written (is a directory)"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ VALUES = [f"v{i:02d}" for i in range(50)]
 
 @pytest.fixture(scope="module")
 def workplace(root: Path, units: Units, model_params: ModelParams, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a model, one without a read-out beside it, and a folder of 40 canonical units."""
+    """A project with a model, one without a read-out beside it, and 40 canonical units, whole and waveforms alone."""
     folder = tmp_path_factory.mktemp("generate")
     shutil.copyfile(root / "params.yaml", folder / "params.yaml")
     (folder / "dvc.yaml").write_text("stages: {}\n")
@@ -39,6 +40,9 @@ def workplace(root: Path, units: Units, model_params: ModelParams, tmp_path_fact
         some.raw["waveform"].astype(np.float32), some.raw["isi"], some.raw["acg"], some.labels, metadata, card
     )
     write_canonical(folder / "units", table)
+    nothing = {name: np.full_like(x, np.nan) for name, x in some.raw.items() if name != "waveform"}
+    whole = np.where(np.isnan(table.waveform), table.waveform[0], table.waveform)
+    write_canonical(folder / "alone", replace(table, waveform=whole, **nothing))
     return folder
 
 
@@ -133,6 +137,12 @@ def test_json(workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         (["interpolate", "--from-type", "PV", "--to-type", "SOM", "--model", "bare"], "trained without labels"),
         (["interpolate", "units", "--from-type", "PV", "--to-type", "SOM"], "units is not needed"),
         (["sample", "--n", "0"], "at least 1 unit"),
+        (["sample", "--figure", "a.doc"], "--figure a.doc: the name must end in one of .png"),
+        (["sample", "--figure", "units"], "--figure units: the name must end in one of .png"),
+        (
+            ["impute", "alone", "--figure", "a.png"],
+            "--figure a.png: nothing to draw; waveform: no unit has it and another",
+        ),
         (["sample", "--cell-type", "pv"], "no cell type 'pv'"),
         (["sample", "--dataset", "lefty"], "did you mean 'left'?"),
         (["sample", "--model", "http://127.0.0.1:1"], "a server only classifies"),

@@ -80,3 +80,36 @@ def test_the_root_is_found_from_below_and_missed_outside(tmp_path: Path, monkeyp
     assert files.find_root(tmp_path / "p" / "data") == tmp_path / "p"
     with pytest.raises(ConfigError, match=r"no dvc\.yaml"):
         files.find_root(tmp_path)
+
+
+UNWRITABLE = {
+    "a folder has the name": ("taken", "taken: cannot be written (is a directory)"),
+    "a file is in the way": ("file/a.txt", "a.txt: cannot be written (not a directory)"),
+    "a file is further up the way": ("file/b/a.txt", "a.txt: cannot be written (not a directory)"),
+}
+
+
+@pytest.mark.parametrize("check", [files.check_writable, lambda path: files.write_text(path, "x")])
+@pytest.mark.parametrize("case", UNWRITABLE)
+def test_a_place_that_cannot_be_written_is_said_in_one_line(case: str, check, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").touch()
+    name, message = UNWRITABLE[case]
+    with pytest.raises(ConfigError) as caught:
+        check(tmp_path / name)
+    assert message in str(caught.value)
+    assert sorted(os.listdir(tmp_path)) == ["file", "taken"]
+    assert not os.listdir(tmp_path / "taken")
+
+
+def test_the_check_of_a_place_makes_nothing(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "new" / "folder" / "a.json")
+    files.check_writable(Path("a.json"))
+    assert not os.listdir(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = pytest.raises(ConfigError, match=r"m: cannot be written \(not a directory\)")
+    with refused, files.atomic_folder(tmp_path / "file" / "m"):
+        pass

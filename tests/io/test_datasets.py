@@ -137,6 +137,36 @@ def test_an_empty_row_is_a_missing_modality(source: Path, row: str) -> None:
     assert np.isnan(read_source_table(source).arrays["waveform"]).all(axis=1).tolist() == [False, True, False]
 
 
+def test_the_index_of_a_table_that_lost_rows_is_dropped_too(source: Path) -> None:
+    (source / "waveforms.csv").write_text(",a,b,c,d,e\n8,0,-1,-5,1,2\n4,0,-1,-2,0,0\n9,0.5,-3,-7,1,1\n")
+    (source / "labels.csv").write_text(",label\n8,PV\n4,SOM\n9,PV\n")
+    table = read_source_table(source)
+    np.testing.assert_array_equal(table.arrays["waveform"][:, 0], [0, 0, 0.5])
+    assert table.arrays["waveform"].shape == (3, 5)
+    assert table.labels.tolist() == ["PV", "SOM", "PV"]
+
+
+def test_which_of_several_label_columns_is_taken_is_said(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (source / "labels.csv").write_text("cell_type,region\nPV,V1\nSOM,V1\nPV,CA1\n")
+    read_source_table(source)
+    assert "labels are taken from 'region', the last column (--label-column: cell_type, region)" in caplog.text
+    caplog.clear()
+    read_source_table(source, "cell_type")
+    assert not caplog.text
+
+
+def test_both_histograms_do_without_waveforms(source: Path) -> None:
+    whole = read_source_table(source)
+    (source / "acg.csv").write_text("0,1,2\n1,0,1\n2,0,2\n3,0,3\n")
+    (source / "waveforms.csv").unlink()
+    alone = read_source_table(source)
+    assert list(alone.arrays) == ["isi", "acg"]
+    assert alone.labels.tolist() == whole.labels.tolist()
+    (source / "acg.csv").unlink()
+    with pytest.raises(DataError, match=r"waveforms.csv: missing"):
+        read_source_table(source)
+
+
 BAD = {
     "missing": ("isi_dist.csv", None, "isi_dist.csv: missing"),
     "empty": ("isi_dist.csv", "", "isi_dist.csv: empty"),

@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import shutil
+import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,11 @@ import pytest
 
 from spikeprint.core.errors import IncompatibleBundle
 from spikeprint.registry.bundle import import_closure, open_bundle
+from spikeprint.registry.client import ORIGIN, RemotePredictor
 from spikeprint.registry.server import App, open_served
 from spikeprint.registry.tracking import connect
 from spikeprint.registry.versions import Follower
+from support import free_ports
 
 NAMES = ("waveform", "isi", "acg")
 PARQUET = {"Content-Type": "application/vnd.apache.parquet"}
@@ -245,6 +249,13 @@ BAD_JSON = {
     "a parameter of another type": ({"inputs": [ROW], "params": {"dataset": 3}}, "dataset must be a word, found a int"),
     "parameters as a list": ({"inputs": [ROW], "params": [1]}, "params: an object of words"),
     "an unknown dataset": ({"inputs": [ROW], "params": {"dataset": "x"}}, "unknown dataset 'x'; known: left, right"),
+    "half a character": (b'{"inputs": [{"\\ud800": [1]}]}', r"unknown column '\ud800'"),
+    "half a character as a word": (
+        b'{"inputs": [{"isi": [%s 1]}], "params": {"dataset": "\\udfff"}}' % (b"1," * 99),
+        "\\udf",
+    ),
+    "a word of several lines": ({"inputs": [ROW], "params": {"dataset": "x\ny"}}, "unknown dataset 'x y'; known"),
+    "a book for a word": ({"inputs": [ROW], "params": {"dataset": "x" * 9999}}, "unknown dataset 'xxx"),
 }
 
 
@@ -271,7 +282,32 @@ def parquet_of(columns):
     return body.getvalue()
 
 
+def test_a_remote_predictor_takes_words_as_its_own_predictor_does(target, predictor, request_units):
+    import uvicorn
+
+    port = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(App(open_served(target.folder, target.card)), port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    try:
+        remote = RemotePredictor(f"http://127.0.0.1:{port}")
+        for origin in ({"dataset": "left"}, {"dataset": "never met", "technology": "neuropixels"}, {}):
+            expected, found = predictor.predict(request_units, origin), remote.predict(request_units, origin)
+            np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+            np.testing.assert_array_equal(found.embedding, expected.embedding)
+    finally:
+        server.should_exit = True
+        thread.join()
+    assert remote.vocabulary == {name: words for name, words in predictor.vocabulary.items() if name in ORIGIN}
+
+
 BAD_PARQUET = {
+    "a name that is no text": (
+        parquet_of({"isi": [[1.0] * 100]}).replace(b"isi", b"\xb0si"),
+        "the body is not parquet",
+    ),
     "not parquet": (b"PAR1" * 10, "the body is not parquet"),
     "nothing": (b"", "the body is not parquet"),
     "words": (parquet_of({"isi": ["x"]}), "isi: a column of type"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, ModelError, suggest
-from ..core.files import find_root, write_csv
+from ..core.files import check_writable, find_root, write_csv
 from ..core.runtime import LOGGER
 from ..core.types import MODALITIES, TECHNOLOGIES, UnitTable
 from ._raw import find_row, read_raw
@@ -81,6 +81,8 @@ def load_request(arguments: argparse.Namespace) -> Request:
     from ..features.transforms import normalise
 
     root = find_root()
+    if arguments.out:
+        check_writable(arguments.out)
     params = Params.load(root / "params.yaml")
     if arguments.technology not in (None, *TECHNOLOGIES):
         hint = suggest(arguments.technology, TECHNOLOGIES)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, suggest
-from ..core.files import find_root, write_json
+from ..core.files import check_writable, find_root, write_json
 from ..core.runtime import LOGGER
 from ..core.types import TECHNOLOGIES
 from ._raw import count_unlabelled, find_row, list_labels, make_row, read_raw, tell_unlabelled, try_features
@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     from ._methods import resolve_methods
 
     _check_options(arguments)
+    if arguments.json:
+        check_writable(arguments.json)
     root = find_root()
     params = Params.load(root / "params.yaml")
     methods = resolve_methods(_split(arguments.methods), _split(arguments.heads), params)
@@ -84,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not folder.exists():
             raise ConfigError(f"{folder}: no such file or folder; labelled units are needed")
     tables = [_read(folder, rate, arguments, root, params) for folder, rate in wanted]
+    names = tell_apart([str(table.card["dataset"]) for table in tables], [folder for folder, _ in wanted])
+    tables = [replace(table, card={**table.card, "dataset": name}) for table, name in zip(tables, names, strict=True)]
     rows: list[dict[str, Any]] = []
     for table in tables[: len(arguments.folders)]:
         if arguments.transfer_to:
@@ -167,6 +171,28 @@ def list_folders(arguments: argparse.Namespace) -> list[tuple[Path, float | None
             f"--transfer-sampling-frequency: is needed where each FOLDER has its own; give that of {target}"
         )
     return [*pairs, (target, rates[0] if target_rate is None else target_rate)]
+
+
+def tell_apart(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Return the names of datasets; those that bear one name get as much of their path before it as tells them apart.
+
+    Raises
+    ------
+    ConfigError
+        A folder is given twice.
+    """
+    paths = [folder.resolve() for folder in folders]
+    for i, path in enumerate(paths):
+        if path in paths[:i]:
+            raise ConfigError(f"{folders[i]}: is given twice; its rows would be the same")
+    found = []
+    for name, path in zip(names, paths, strict=True):
+        others = [other for other_name, other in zip(names, paths, strict=True) if other_name == name and other != path]
+        n_parts = 1
+        while any(other.parts[-n_parts:] == path.parts[-n_parts:] for other in others):
+            n_parts += 1
+        found.append("/".join(path.parts[-n_parts:]) if n_parts > 1 else name)
+    return found
 
 
 def _read_rate(word: str) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ConfigError, ModelError, suggest
-from ..core.files import find_root, write_csv, write_json
+from ..core.files import atomic_path, check_writable, find_root, write_csv, write_json
 from ..core.runtime import LOGGER
 from . import _units
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONDITIONS = ("dataset", "technology", "species", "region", "representation")
+FIGURES = (".png", ".pdf", ".svg", ".jpg")
 N_DRAWN = 6
 """Units, or samples, in a figure."""
 Made = tuple[list["pd.DataFrame"], list[str], list["pd.DataFrame"]]
@@ -49,7 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print or write unit_id, modality, then what the action tells, then v00, v01, ...: one row per trace."""
     import pandas as pd
 
+    if arguments.figure and arguments.figure.suffix.lower() not in FIGURES:
+        raise ConfigError(f"--figure {arguments.figure}: the name must end in one of {', '.join(FIGURES)}")
+    for path in filter(None, (arguments.out, arguments.figure)):
+        check_writable(path)
     rows, lines, drawn = ACTIONS[arguments.action](arguments)
+    if arguments.figure and not drawn:
+        raise ModelError(f"--figure {arguments.figure}: nothing to draw; {'; '.join(lines)}")
     frame = pd.concat(rows, ignore_index=True)
     if arguments.out and arguments.out.suffix == ".json":
         write_json(arguments.out, frame.to_dict(orient="records"))
@@ -62,7 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.figure:
         from ..report.generative import plot_generative
 
-        plot_generative({}, pd.concat(drawn)).savefig(arguments.figure, dpi=150)
+        with atomic_path(arguments.figure) as temporary:
+            plot_generative({}, pd.concat(drawn)).savefig(
+                temporary, dpi=150, format=arguments.figure.suffix[1:].lower()
+            )
     for line in lines:
         if arguments.out:
             print(line)

@@ -4,6 +4,7 @@ Every writer fills a temporary neighbour and renames it, so a killed process lea
 the new one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -45,26 +46,50 @@ def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it onto ``path`` when the block ends without an error.
 
     The temporary is for its owner's eyes only; ``mode`` is what the file has from the moment it bears its name.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    check_writable(path)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
+        with _naming(path):
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Raise ConfigError unless a file can be written at ``path``: said before the work that it is to hold is done."""
+    with _naming(path):
+        if Path(path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _probe(Path(path).absolute())
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; it replaces ``path`` when the block ends without an error."""
+    """Yield a temporary folder beside ``path``; it replaces ``path`` when the block ends without an error.
+
+    Raises
+    ------
+    ConfigError
+        No folder can be made there.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with _naming(path):
+        _probe(path.absolute())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o755)
@@ -153,6 +178,21 @@ def hash_path(path: Path) -> str:
             while block := stream.read(HASH_BLOCK):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def _probe(path: Path) -> None:
+    """Write and drop a file in the nearest folder above ``path`` that is there; the missing ones are not made."""
+    tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what the system says against ``path`` into one line about it."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"{path}: cannot be written ({reason}); name a place that can be") from None
 
 
 def _plain(value: Any) -> Any:

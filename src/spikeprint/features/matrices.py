@@ -127,6 +127,28 @@ def read_labels(labels: Any, n_units: int) -> np.ndarray:
     return np.where(pd.isna(words), UNLABELLED, words).astype(str)
 
 
+def read_classes(labels: Any) -> np.ndarray | None:
+    """Return the distinct values of labels that are numbers, sorted as such, of their own type; None for words.
+
+    Parameters
+    ----------
+    labels : as given to ``read_labels``
+
+    >>> read_classes([10, 9, None, 10]).tolist()
+    [9, 10]
+    """
+    if labels is None:
+        return None
+    values = np.asarray(labels, dtype=object)
+    # a list of numbers finds their common type; one word among them makes all of them words
+    known = np.array(values[~pd.isna(values)].tolist())
+    if known.dtype.kind not in "biuf":
+        return None
+    classes = np.unique(known)
+    words = set(read_labels(values, len(values))) - {UNLABELLED}
+    return classes if set(read_labels(classes, len(classes))) == words else None  # not so: 1 beside 1.0
+
+
 def read_origin(units: Any, origin: Mapping[str, Any] | None, n_units: int) -> dict[str, np.ndarray]:
     """Return what is told about where units come from, as words.
 

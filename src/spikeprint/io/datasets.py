@@ -4,6 +4,7 @@
 canonical (the package's own contract) <-> ``UnitTable``. docs/architecture.md lists the files of each.
 """
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,12 +42,14 @@ __all__ = [
     "write_sorting",
 ]
 
+LOGGER = logging.getLogger(__name__)
+
 REGION_FILE = "super_regions.csv"
 SOURCE_FILES = (*(m.file for m in MODALITIES.values()), "labels.csv", "celltypes.csv", "metadata.csv", REGION_FILE)
 """Files of a ``csv`` folder that are read; anything else in it is ignored."""
 CARD_FILE = "representation.json"
 REQUIRED = ("waveform", "isi")
-"""Modalities that a ``csv`` folder must hold; the others may be absent."""
+"""Modalities that a ``csv`` folder must hold, though where both histograms are there, waveforms may be absent."""
 LARGEST = 1e30
 """No measurement is larger; beyond, sums and squares overflow float32."""
 FEW_LABELS = 10
@@ -81,13 +84,11 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
         ``labels.csv`` has no column ``label_column``.
     """
     folder = check_folder(folder)
-    arrays = {
-        name: _read_modality(folder / modality.file, is_histogram=name != "waveform")
-        for name, modality in MODALITIES.items()
-        if name in REQUIRED or (folder / modality.file).is_file()
-    }
+    there = [name for name, modality in MODALITIES.items() if (folder / modality.file).is_file()]
+    names = there if {"isi", "acg"} <= set(there) else [name for name in MODALITIES if name in (*REQUIRED, *there)]
+    arrays = {name: _read_modality(folder / MODALITIES[name].file, name != "waveform") for name in names}
     counts = {MODALITIES[name].file: len(values) for name, values in arrays.items()}
-    n_units = counts["waveforms.csv"]
+    n_units = len(arrays[names[0]])
     label_path, labels = _read_labels(folder, label_column, n_units)
     regions = _read_regions(folder / REGION_FILE, n_units)
     known = _read_metadata(folder / "metadata.csv", n_units)
@@ -170,15 +171,20 @@ def read_canonical_frames(folder: Path) -> tuple[dict[str, pd.DataFrame], dict[s
 
 
 def _is_index(name: str, column: Sequence[str]) -> bool:
-    """Tell whether pandas wrote this column of text: no name, and 0, 1, 2, ... below."""
-    return name in _INDEX_NAMES and list(column) == [str(i) for i in range(len(column))]
+    """Tell whether pandas wrote this column of text: no name, and whole numbers below, of which none repeats.
+
+    They are 0, 1, 2, ... unless rows were dropped before it was written.
+    """
+    return name in _INDEX_NAMES and all(cell.isdecimal() for cell in column) and len(set(column)) == len(column)
 
 
 def _read_modality(path: Path, is_histogram: bool) -> np.ndarray:
     """(n_units, width) float64 without the index column; each row wholly finite or wholly NaN."""
     header, values = read_numbers(path)
     _check_header(path, header)
-    n_dropped = int(header[0] in _INDEX_NAMES and np.array_equal(values[:, 0], np.arange(len(values))))
+    first = values[:, 0]
+    is_counting = bool(np.isfinite(first).all() and (first >= 0).all() and (first % 1 == 0).all())
+    n_dropped = int(header[0] in _INDEX_NAMES and is_counting and len(np.unique(first)) == len(first))
     values = values[:, n_dropped:]
     if values.shape[1] == 0:
         raise DataError(f"{path}: only an index column; one column per sample or bin is needed")
@@ -234,6 +240,10 @@ def _read_labels(folder: Path, column: str | None, n_units: int) -> tuple[Path, 
             raise ConfigError(f"{path}: missing, but label column '{column}' was asked for")
         return path, None
     names, name, labels = _read_column(path, column, n_units)
+    if column is None and len(names) > 1:
+        LOGGER.warning(
+            "%s: labels are taken from '%s', the last column (--label-column: %s)", path, name, ", ".join(names)
+        )
     _check_classes(path, names, name, labels)
     return path, labels
 

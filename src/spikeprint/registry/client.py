@@ -17,6 +17,9 @@ BATCH = 256
 
 TIMEOUT_S = 60.0
 
+ORIGIN = ("dataset", "technology", "representation")
+"""What a server can be told about where units come from: ``serving.ORIGIN``, without loading MLflow."""
+
 
 class RemotePredictor:
     """Stands in for a ``Predictor`` whose model is served by ``spikeprint serve`` or ``mlflow models serve``.
@@ -24,20 +27,26 @@ class RemotePredictor:
     Parameters
     ----------
     url : address of the server, e.g. ``http://127.0.0.1:5001``
+
+    Attributes
+    ----------
+    vocabulary : condition -> words that the served model knows; empty where the server does not tell, as MLflow's own
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self.vocabulary: dict[str, list[str]] = {}
         probe = {name: np.ones((1, modality.length)) for name, modality in MODALITIES.items()}
+        self.vocabulary: dict[str, list[str]] = {}
         (answer,) = self._ask(probe, {})
         self.classes = tuple(answer["probabilities"])
         self.n_latent = len(answer["embedding"])
+        self.vocabulary = self._fetch_vocabulary()
 
     def predict(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> Prediction:
         """Return what ``Predictor.predict`` does, of the same parameters.
 
-        ``origin`` is sent as given: the server, which has the vocabulary, refuses words that its model does not know.
+        Words of ``origin`` that are not in the vocabulary are left out, i.e. neutral, as they are to a ``Predictor``;
+        where the server does not tell its vocabulary they are sent as given, and it refuses those it does not know.
 
         Raises
         ------
@@ -64,12 +73,22 @@ class RemotePredictor:
         """Return the latent means (n, n_latent) float32."""
         return self.predict(inputs, origin).embedding
 
+    def _fetch_vocabulary(self) -> dict[str, list[str]]:
+        try:
+            with urllib.request.urlopen(f"{self.url}/version", timeout=TIMEOUT_S) as response:
+                told = json.load(response)
+        except (urllib.error.URLError, TimeoutError, ValueError):  # MLflow's own tells its version, in plain text
+            return {}
+        words = told.get("vocabulary", {}) if isinstance(told, dict) else {}
+        return {name: list(words[name]) for name in ORIGIN if name in words}
+
     def _ask(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str]) -> list[dict[str, Any]]:
         values = {
             name: [[None] * len(row) if np.isnan(row).all() else row.tolist() for row in x]
             for name, x in inputs.items()
         }
-        told = {name: origin.get(name, "") for name in ("dataset", "technology", "representation")}
+        told = {name: origin.get(name, "") for name in ORIGIN}
+        told = {name: word if word in self.vocabulary.get(name, [word]) else "" for name, word in told.items()}
         body = json.dumps({"inputs": values, "params": told}).encode()
         request = urllib.request.Request(f"{self.url}/invocations", body, {"Content-Type": "application/json"})
         try:

@@ -112,7 +112,7 @@ class App:
         if method not in METHODS[path]:
             raise Refusal(f"{path} answers {' and '.join(METHODS[path])} only", 405)
         if path == "/version":
-            return orjson.dumps(self.served.card)
+            return orjson.dumps({**self.served.card, "vocabulary": self.served.model.predictor.vocabulary})
         if path != "/invocations":
             return b"\n"
         headers = dict(scope["headers"])

@@ -21,6 +21,9 @@ NEEDED = f"one of {', '.join(FORMS)} in a JSON object, or a parquet body ({PARQU
 MAX_UNITS = 1 << 17
 """Of one parquet body: its columns may be compressed, so the size of the body is no bound."""
 
+MAX_MESSAGE = 480
+"""Characters of a refusal."""
+
 
 class Refusal(DataError):
     """A request that cannot be answered; ``status`` is its HTTP code."""
@@ -72,7 +75,9 @@ def write_answers(columns: Mapping[str, Sequence[Any]]) -> bytes:
 
 
 def write_refusal(message: str) -> bytes:
-    """Return an error in the form of MLflow's scoring server."""
+    """Return an error in the form of MLflow's scoring server: one line, whatever words of the client it repeats."""
+    readable = message.encode(errors="backslashreplace").decode()  # JSON may name half a character, which is no UTF-8
+    message = " ".join(readable.split())[:MAX_MESSAGE]
     return orjson.dumps({"error_code": "BAD_REQUEST", "message": message})
 
 
@@ -188,7 +193,7 @@ def _read_parquet(body: bytes) -> tuple[dict[str, np.ndarray], None]:
         if any(name not in LENGTHS for name in names):
             return dict.fromkeys(names, np.empty((0, 0))), None  # refused by its name, unread
         table = file.read(columns=names)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a damaged name
         raise Refusal(f"the body is not parquet ({' '.join(str(error).split())[:120]}); {NEEDED}") from None
     return {name: _as_matrix(name, table[name].combine_chunks()) for name in table.column_names}, None
 
