@@ -76,35 +76,49 @@ class Block:
 def compress(source: Source, network: SourceNet, n_neighbours: int) -> Compressed:
     """Read all snippets of a source once, chunk by chunk, and keep their temporal components."""
     reader = make_reader(source, n_neighbours)
-    parts, starts = [], []
+    n, n_contacts = len(source.peaks), reader.around.channels.shape[1]
+    # small pieces that stay, between large ones that go, would keep the heap from ever shrinking
+    parts = torch.empty((n, n_contacts, network.basis.shape[1]), dtype=torch.float16)
+    start = np.empty((n, 3), dtype=np.float32)
     for rows, snippets in source.read(reader.around, source.peaks):
         batch = reader.read(network, snippets, source.peaks.channels[rows])
-        parts.append(batch.parts.half())
-        starts.append(batch.start.numpy())
-    return Compressed(torch.cat(parts), np.concatenate(starts), source.peaks, reader)
+        parts[rows], start[rows] = batch.parts, batch.start.numpy()
+    return Compressed(parts, start, source.peaks, reader)
 
 
 def predict(network: SourceNet, spikes: Compressed) -> Positions:
     """Return what a network says of all spikes, in the frame of the probe."""
-    found = []
-    with torch.no_grad():
-        for rows in iter_rows(len(spikes.peaks), BATCH):
-            found.append(answer(network, spikes.batch(rows)))
-    contacts = spikes.reader.around.contacts_um[spikes.peaks.channels]
-    return place_answers(found, contacts)
+    found = Answers(spikes.reader.around.contacts_um[spikes.peaks.channels])
+    for rows in iter_rows(len(spikes.peaks), BATCH):
+        found.fill(rows, network, spikes.batch(rows))
+    return found.positions()
 
 
-def answer(network: SourceNet, batch: SpikeBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return positions (n, 3) from the peak contact, their scales (n, 3) and alpha (n,) of a batch."""
-    said = network(batch.parts, batch.offsets, batch.seen, batch.own, batch.noise, batch.start)
-    return said.xyz.numpy(), said.log_sd.exp().numpy(), said.log_alpha.exp().numpy()
+class Answers:
+    """Room for what a network says of n spikes, filled batch by batch: all that stays of their snippets.
 
+    Parameters
+    ----------
+    contacts_um : (n, 2), their peak contacts: positions are told in the frame of the probe
+    """
 
-def place_answers(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]], contacts_um: np.ndarray) -> Positions:
-    """Join answers and move them from the peak contacts (n, 2) into the frame of the probe."""
-    xyz, scale, alpha = (np.concatenate(values) for values in zip(*found, strict=True))
-    xyz = np.column_stack([xyz[:, :2] + contacts_um, np.abs(xyz[:, 2])]).astype(np.float32)
-    return Positions(xyz, alpha, scale)
+    def __init__(self, contacts_um: np.ndarray) -> None:
+        n = len(contacts_um)
+        self._contacts_um = contacts_um
+        self._xyz, self._scale = np.empty((n, 3), dtype=np.float32), np.empty((n, 3), dtype=np.float32)
+        self._alpha = np.empty(n, dtype=np.float32)
+
+    def fill(self, rows: slice, network: SourceNet, batch: SpikeBatch) -> None:
+        """Ask a network about a batch, the spikes ``rows``."""
+        with torch.no_grad():
+            said = network(batch.parts, batch.offsets, batch.seen, batch.own, batch.noise, batch.start)
+        self._xyz[rows, :2] = said.xyz[:, :2].numpy() + self._contacts_um[rows]
+        self._xyz[rows, 2] = said.xyz[:, 2].abs().numpy()
+        self._scale[rows], self._alpha[rows] = said.log_sd.exp().numpy(), said.log_alpha.exp().numpy()
+
+    def positions(self) -> Positions:
+        """Return the answers, once all rows are filled."""
+        return Positions(self._xyz, self._alpha, self._scale)
 
 
 def fit_joint(
