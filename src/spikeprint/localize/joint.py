@@ -8,6 +8,7 @@ tethered on all three axes to where it started.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -122,11 +123,17 @@ class Answers:
 
 
 def fit_joint(
-    fitted: FittedLocalizer, source: Source, params: JointParams, motion: MotionParams, seed: int
+    fitted: FittedLocalizer,
+    source: Source,
+    params: JointParams,
+    motion: MotionParams,
+    seed: int,
+    store: Path | None = None,
 ) -> tuple[FittedLocalizer, list[Curve]]:
     """Go on training a network on the spikes of a recording, without any truth.
 
-    ``outer`` = 1 is the fine-tuning on a frozen motion, more the iterative variant.
+    ``outer`` = 1 is the fine-tuning on a frozen motion, more the iterative variant. ``store`` keeps the state of each
+    round, see ``train_module``.
 
     Returns
     -------
@@ -145,11 +152,12 @@ def fit_joint(
     for turn in range(params.outer):
         now = start if turn == 0 else predict(network, spikes)
         found = estimate_motion(source.recording, source.peaks, now, motion)
-        blocks = Blocks(spikes, start, found, params, motion.bin_s, np.random.default_rng([seed, turn]))
+        blocks = Blocks(spikes, start, found, params, motion.bin_s, (seed, turn))
         blocks.check()
         module = SpikeModule(network, JointLoss(grid, params), params.learning_rate, 1e-5, keeps_evaluating=True)
         schedule = Schedule(params.epochs, params.epochs, "last", clip=params.clip)
-        part = train_module(module, blocks, Watched([next(iter(blocks))]), schedule, Hardware(device="cpu"))
+        watched, folder = Watched([next(iter(blocks))]), None if store is None else store / f"round_{turn}"
+        part = train_module(module, blocks, watched, schedule, Hardware(device="cpu"), folder)
         curves += [replace(point, epoch=point.epoch + turn * params.epochs) for point in part]
         LOGGER.info("  round %d of %d: %s", turn + 1, params.outer, _tell(part))
     return freeze(network, fitted.config["shape"], fitted.config["n_neighbours"], source, fitted.curves), curves
@@ -162,14 +170,15 @@ def _tell(curves: list[Curve]) -> str:
 
 @dataclass
 class Blocks:
-    """An epoch: disjoint blocks of bins in random order, at a phase of its own."""
+    """An epoch: disjoint blocks of bins in random order, at a phase of its own; ``seed`` and ``epoch`` decide both."""
 
     spikes: Compressed
     start: Positions
     motion: Motion
     params: JointParams
     bin_s: float
-    rng: np.random.Generator
+    seed: tuple[int, ...]
+    epoch: int = 0
 
     def __post_init__(self) -> None:
         peaks = self.spikes.peaks
@@ -190,21 +199,22 @@ class Blocks:
             )
 
     def __iter__(self) -> Iterator[Block]:
+        rng = np.random.default_rng([*self.seed, self.epoch])
         n_bins, size = len(self.edges) - 1, self.params.block_bins
-        phase = int(self.rng.integers(0, size)) if n_bins > 2 * size else 0
+        phase = int(rng.integers(0, size)) if n_bins > 2 * size else 0
         firsts = np.arange(phase - size if phase else 0, n_bins, size)
-        for first in self.rng.permutation(firsts):
-            block = self.make_block(max(int(first), 0), min(int(first) + size, n_bins))
+        for first in rng.permutation(firsts):
+            block = self.make_block(max(int(first), 0), min(int(first) + size, n_bins), rng)
             if block.is_valid.sum() >= LEAST_VALID:
                 yield block
 
-    def make_block(self, first: int, last: int) -> Block:
+    def make_block(self, first: int, last: int, rng: np.random.Generator) -> Block:
         """Return the spikes of bins ``first`` to ``last``, a random part of crowded ones."""
         rows, bins, most = [], [], self.params.max_spikes_per_bin
         for i in range(first, last):
             mine = np.arange(self.edges[i], self.edges[i + 1])
             if len(mine) > most:
-                mine = np.sort(self.rng.choice(mine, most, replace=False))
+                mine = np.sort(rng.choice(mine, most, replace=False))
             rows.append(mine)
             bins.append(np.full(len(mine), i - first))
         chosen = np.concatenate(rows)
