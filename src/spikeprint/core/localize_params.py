@@ -53,7 +53,7 @@ class LocalizerParams(Section):
         description="weight of the amplitudes of all contacts, hidden ones too"
     )
     repeat_weight: Annotated[float, Field(ge=0, le=100)] = Field(
-        description="weight of the same error for two spikes of a neuron that drifts between them"
+        description="weight of one error in (x, y) for two spikes of a neuron that drifts"
     )
     overlap: Fraction = Field(description="chance that another spike falls into a simulated window")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="where to train")

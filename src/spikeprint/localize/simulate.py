@@ -157,11 +157,11 @@ class Simulator:
             chosen = rng.integers(0, len(self.noise), max(4 * n_left, 256))
             channels = self.noise_channels[chosen]
             neurons = draw_neurons(rng, self.around, channels, self.world)
-            looks, noises = (cast_neurons(neurons, self.around, channels, self.world),), (chosen,)
+            looks, noises = [cast_neurons(neurons, self.around, channels, self.world)], [chosen]
             met = self._is_met(looks[0], chosen)
             if drift_um:
                 moved, again = self._move(rng, neurons, channels, drift_um)
-                looks, noises = (*looks, moved), (*noises, again)
+                looks, noises = [*looks, moved], [*noises, again]
                 met &= self._is_met(moved, again)
             kept = np.flatnonzero(met)[:n_left]
             parts.append(_alternate([_take(look, kept) for look in looks]))
