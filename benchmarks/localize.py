@@ -34,7 +34,7 @@ from spikeprint.localize.held_out import score_held_out
 from spikeprint.localize.histograms import Grid, score_repeats
 from spikeprint.localize.joint import fit_joint
 from spikeprint.localize.localizers import LOCALIZERS, localise
-from spikeprint.localize.motion import estimate_motion
+from spikeprint.localize.motion import estimate_motion, estimate_motions
 from spikeprint.localize.reference import Recipe, fit_reference
 
 N_LIBRARY = 4_000
@@ -84,8 +84,11 @@ def cpu(call: Callable[[], Any]) -> tuple[Any, float]:
     return found, time.process_time() - started
 
 
-def make_scene(size: Size, seed: int, family: str, folder: Path) -> Scene:
-    """Simulate, save and open a recording; ``family``: ellipsoid (SpikeInterface's) or dendrite."""
+def make_scene(size: Size, seed: int, family: str, folder: Path, reach_um: tuple[float, float] = (0.0, 20.0)) -> Scene:
+    """Simulate, save and open a recording; ``family``: ellipsoid (SpikeInterface's) or dendrite.
+
+    Its tissue moves between ``reach_um`` (x, y) and its opposite.
+    """
     from probeinterface.neuropixels_tools import build_neuropixels_probe
     from spikeinterface.generation import drifting_generator, generate_drifting_recording
 
@@ -94,8 +97,8 @@ def make_scene(size: Size, seed: int, family: str, folder: Path) -> Scene:
     zigzag = {"drift_mode": "zigzag", "non_rigid_gradient": None, "t_start_drift": 0.12 * size.duration_s}
     drift = {
         "displacement_sampling_frequency": 5.0,
-        "drift_start_um": [0, 20],
-        "drift_stop_um": [0, -20],
+        "drift_start_um": list(reach_um),
+        "drift_stop_um": [-reach_um[0], -reach_um[1]],
         "drift_step_um": 1,
         "motion_list": [{**zigzag, "t_end_drift": None, "period_s": size.duration_s / 2}],
     }
@@ -311,6 +314,35 @@ def measure_purity(size: Size) -> list[Row]:
     return [each | {"name": f"{crowded.n_units} units: {each['name']}"} for each in compare_purity(table)]
 
 
+def measure_lateral(size: Size) -> list[Row]:
+    """Tissue that moves +-8 um across the shank and not along it: what lateral motion says of it."""
+    short = replace(size, duration_s=min(size.duration_s, 40.0))
+    params = LOCALIZATION.motion.model_copy(update={"lateral": True})
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        scene = make_scene(short, 17, "ellipsoid", Path(folder) / "scene", (8.0, 0.0))
+        fitted = fit_localizer(scene.source, sizes(size)["network"], 3)
+        for name in ("monopole", "production"):
+            positions = localise(name, scene.source, fitted if name == "production" else None)
+            _, across = estimate_motions(scene.source.recording, scene.source.peaks, positions, params)
+            moved = scene.truth.displacement_um[:, :, 0].mean(axis=1)
+            times = np.arange(len(moved)) / scene.truth.displacement_hz
+            true = np.interp(across.times_s, times, moved)
+            found = across.displacement_um.mean(axis=1)
+            slope = np.polyfit(true, found, 1)[0]
+            rest = (found - true) - np.median(found - true)
+            tell(
+                name,
+                {
+                    "slope": slope,
+                    "lateral_mae_um": np.abs(rest).mean(),
+                    "without_um": np.abs(true - np.median(true)).mean(),
+                },
+            )
+            rows.append(row(f"{name}, lateral um told per um of +-8 um", slope, "1", 0.75, least=True))
+    return rows
+
+
 def measure_histograms(size: Size) -> list[Row]:
     """The scoreboard's soft histogram of 2.5 million spikes of 33 minutes on its published grid."""
     rng = np.random.default_rng(0)
@@ -383,7 +415,15 @@ def measure_memory(size: Size) -> list[Row]:
     return [row(name, peaks[1] / peaks[0], "1", 1.1), row("peak memory per further spike", more, "byte", 250.0)]
 
 
-PARTS = (measure_accuracy, measure_unseen, measure_purity, measure_seeds, measure_histograms, measure_memory)
+PARTS = (
+    measure_accuracy,
+    measure_unseen,
+    measure_purity,
+    measure_seeds,
+    measure_lateral,
+    measure_histograms,
+    measure_memory,
+)
 QUICK_PARTS = (measure_accuracy, measure_histograms)
 """The rest is made of the same calls, or needs processes of its own."""
 
