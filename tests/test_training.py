@@ -1,5 +1,7 @@
 """The one trainer: best epoch kept, early stop, a loss that is no number is named."""
 
+from pathlib import Path
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -116,3 +118,37 @@ def test_two_devices_share_every_batch_and_learn_what_one_does() -> None:
     assert seen == [{16.0}, {8.0}]
     with pytest.raises(ModelError, match=r"^training stopped: loss part 'error'"):
         _train_on(2, rate=1e30)
+
+
+class Drawn:
+    """A batch that its epoch decides."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.epoch)
+        yield torch.randn(9, 1, generator=generator)
+
+
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
+def test_a_training_goes_on_where_its_state_was_kept(tmp_path: Path, checkpoint: str) -> None:
+    whole, first, second = (Line(rate=0.05) for _ in range(3))
+    for module in (first, second):
+        module.network.load_state_dict(whole.network.state_dict())
+    expected = train_module(whole, Drawn(), X, Schedule(6, 6, checkpoint), CPU)
+    train_module(first, Drawn(), X, Schedule(4, 6, checkpoint), CPU, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.ckpt"]
+    modes = []
+    second.network.register_forward_hook(lambda network, *_: modes.append(network.training))
+    curves = train_module(second, Drawn(), X, Schedule(6, 6, checkpoint), CPU, tmp_path)
+    assert sum(modes) == 2, "trains the two epochs that are missing"
+    assert second.network.weight.item() == whole.network.weight.item()
+    assert [c for c in curves if c.split == "train"] == [c for c in expected if c.split == "train"]
+
+
+def test_a_training_that_was_over_is_not_repeated(tmp_path: Path) -> None:
+    first, second = Line(rate=0.05), Line(rate=0.05)
+    curves = train_module(first, X, X, Schedule(3, 3, "last"), CPU, tmp_path)
+    assert train_module(second, X, X, Schedule(3, 3, "last"), CPU, tmp_path) == curves
+    assert second.network.weight.item() == first.network.weight.item()

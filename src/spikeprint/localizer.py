@@ -15,6 +15,7 @@ from .core.errors import IncompatibleBundle, ModelError
 from .core.files import atomic_folder, read_arrays, read_json, write_arrays, write_json
 from .core.localize_params import LocalizeParams
 from .core.production import LOCALIZATION
+from .core.resume import digest_training
 from .core.spikes import AXES, GroundTruth, Motion, Peaks, Positions, Source
 from .io.traces.snippets import open_source
 from .io.traces.sorters import preprocess
@@ -30,6 +31,8 @@ SPIKES = SpikesParams(
     freq_min_hz=300, freq_max_hz=6000, reference="median", before_ms=1.2, after_ms=2.2, max_spikes=500, chunk_s=1.0
 )
 """Filter and chunks where no ``spikes`` are given."""
+CODE = ("localize", "core", "training.py", "localizer.py")
+"""Rooms and modules whose code may decide a network."""
 CARD, WEIGHTS = "localizer.json", "weights.safetensors"
 SCHEMA_VERSION = 1
 
@@ -108,22 +111,31 @@ class SpikeLocalizer:
         band = None if recording.is_filtered() else (self.spikes.freq_min_hz, self.spikes.freq_max_hz)
         return open_source(preprocess(recording, self.spikes), self.params.detect, band, self.spikes.chunk_s, peaks)
 
-    def fit(self, recording: Any) -> Self:
-        """Train on simulated spikes of the recording's probe and noise, then on the recording itself (``joint``)."""
-        return self.fit_source(self.open(recording))
+    def fit(self, recording: Any, store: Path | None = None) -> Self:
+        """Train on simulated spikes of the recording's probe and noise, then on the recording itself (``joint``).
 
-    def fit_source(self, source: Source) -> Self:
+        Parameters
+        ----------
+        recording : a recording of spikeinterface
+        store : folder that keeps the state of training after each epoch; where training was cut short, the same call
+            goes on after the last one. Remove it when the localizer is saved
+        """
+        return self.fit_source(self.open(recording), store)
+
+    def fit_source(self, source: Source, store: Path | None = None) -> Self:
         """Do the same for a recording that is open already."""
         method, params = self.params.method, self.params
         self.fitted_, self.curves_ = None, []
+        store = None if store is None else store / self._digest(source)
         if method == "production":
-            self.fitted_ = fit_localizer(source, params.network, self.seed)
+            first = None if store is None else store / "simulated"
+            self.fitted_ = fit_localizer(source, params.network, self.seed, store=first)
             self.curves_ = list(self.fitted_.curves)
             if params.joint.outer:
-                self.fitted_, joint = fit_joint(self.fitted_, source, params.joint, params.motion, self.seed)
+                self.fitted_, joint = fit_joint(self.fitted_, source, params.joint, params.motion, self.seed, store)
                 self.curves_ += joint
         elif method == "cnn" or method == "transformer":
-            self.fitted_ = fit_reference(source, method, Recipe(), self.seed)
+            self.fitted_ = fit_reference(source, method, Recipe(), self.seed, store)
             self.curves_ = list(self.fitted_.curves)
         return self
 
@@ -148,10 +160,18 @@ class SpikeLocalizer:
         motions = estimate_motions(source.recording, source.peaks, positions, self.params.motion)
         return Localised(source, positions, motions, correct_positions(positions, source.peaks.times_s, motions))
 
-    def fit_transform(self, recording: Any) -> Localised:
-        """Train on a recording and return its positions; spikes are detected once."""
+    def fit_transform(self, recording: Any, store: Path | None = None) -> Localised:
+        """Train on a recording and return its positions; spikes are detected once. ``store``: see ``fit``."""
         source = self.open(recording)
-        return self.fit_source(source).transform_source(source)
+        return self.fit_source(source, store).transform_source(source)
+
+    def _digest(self, source: Source) -> str:
+        """A name for everything that decides the network; the spikes found stand for the traces."""
+        peaks = source.peaks
+        arrays = {"samples": peaks.samples, "channels": peaks.channels, "amplitudes_uv": peaks.amplitudes_uv}
+        arrays |= {"contacts_um": source.contacts_um, "noise_uv": source.noise_uv}
+        values = [self.params.model_dump(), self.spikes.model_dump(), self.seed, peaks.n_samples, peaks.fs_hz]
+        return digest_training(values, arrays, CODE)
 
     def save(self, folder: str | Path) -> None:
         """Write ``localizer.json`` and ``weights.safetensors``, atomically."""

@@ -6,14 +6,14 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 from safetensors.torch import load_file, save_file
 from torch.multiprocessing import ProcessRaisedException
@@ -23,6 +23,8 @@ from .core.files import read_json, write_json
 
 LOGGER = logging.getLogger(__name__)
 
+STATE = "state"
+"""Name of the checkpoint of a training that may be cut short."""
 WATCH_EVERY = 10
 """Epochs between two looks at the validation units when they decide nothing."""
 
@@ -90,6 +92,17 @@ class Watcher(Callback):
     tolerance: float = 0.0
     patience: int | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a training that goes on must know."""
+        kept = {"best": self.best, "best_weights": self.best_weights, "best_epoch": self.best_epoch}
+        return kept | {"curves": [asdict(point) for point in self.curves]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up."""
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self.best_weights = state_dict["best_weights"]
+        self.curves[:] = [Curve(**point) for point in state_dict["curves"]]
+
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Collect the epoch; Lightning has run validation before this."""
         for split, steps in module.epoch_parts.items():
@@ -137,6 +150,30 @@ class Handover(Callback):
         self.watcher.curves = [Curve(*point) for point in read_json(self.folder / "curves.json")]
 
 
+class EpochTeller(Callback):
+    """Tells batches that have an ``epoch`` which one is next: what they draw depends on it alone, cut short or not."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+        self._tell(0)
+
+    def _tell(self, epoch: int) -> None:
+        if hasattr(self.batches, "epoch"):
+            self.batches.epoch = epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The next epoch."""
+        return {"epoch": getattr(self.batches, "epoch", 0)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up, before anything is drawn."""
+        self._tell(state_dict["epoch"])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Tell; checkpoints are written after this."""
+        self._tell(trainer.current_epoch + 1)
+
+
 class OptimiserModes(Callback):
     """Schedule-free optimisers keep two sets of weights: one to step from, one to look at and keep."""
 
@@ -161,7 +198,12 @@ class OptimiserModes(Callback):
 
 
 def train_module(
-    module: Any, train: Iterable, validation: Iterable, schedule: Schedule, hardware: Hardware
+    module: Any,
+    train: Iterable,
+    validation: Iterable,
+    schedule: Schedule,
+    hardware: Hardware,
+    store: Path | None = None,
 ) -> list[Curve]:
     """Train a module; leave the weights of its best or last epoch in ``module.network``.
 
@@ -170,6 +212,8 @@ def train_module(
     module : LightningModule with ``network``, ``epoch_parts`` and a logged ``val_total``
     train, validation : iterables of batches, started anew in every epoch
     schedule, hardware : how long, and where
+    store : folder that keeps the state after each epoch (one's own: it is read back without running anything in it);
+        a training that finds one there goes on after it. Batches with an ``epoch`` are told which begins
 
     Returns
     -------
@@ -185,7 +229,12 @@ def train_module(
     # Lightning's own stopping knows no tolerance: it would follow a loss that rises slowly
     stops = schedule.tolerance > 0 and not is_last
     watcher = Watcher(schedule.checkpoint, tolerance=schedule.tolerance, patience=schedule.patience if stops else None)
-    callbacks: list[Callback] = [OptimiserModes(), watcher]
+    callbacks: list[Callback] = [OptimiserModes(), EpochTeller(train), watcher]
+    if store is not None:
+        callbacks.append(ModelCheckpoint(store, STATE, save_on_train_epoch_end=True, enable_version_counter=False))
+    state = None if store is None or not (store / f"{STATE}.ckpt").is_file() else store / f"{STATE}.ckpt"
+    if state is not None:
+        LOGGER.info("  a training was cut short: going on from %s", state)
     if not is_last and not stops:
         callbacks.append(EarlyStopping("val_total", schedule.min_delta, schedule.patience, check_finite=False))
     is_shared = hardware.n_devices > 1 and hardware.index is None
@@ -205,16 +254,15 @@ def train_module(
             gradient_clip_val=schedule.clip,
             callbacks=[*callbacks, handover] if is_shared else callbacks,
             logger=False,
-            enable_checkpointing=False,
+            enable_checkpointing=store is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
         module.train()  # a phase before this one has left it in evaluation
+        compiled = cast(pl.LightningModule, torch.compile(module)) if hardware.compile else module
         with _own_errors():
-            trainer.fit(
-                cast(pl.LightningModule, torch.compile(module)) if hardware.compile else module, train, validation
-            )
+            trainer.fit(compiled, train, validation, ckpt_path=state, weights_only=True)
         if is_shared:
             handover.receive(module)
     if not is_last:

@@ -31,14 +31,12 @@ def test_the_cache_gives_what_the_traces_give(
 def test_an_epoch_meets_every_spike_once(spikes: Compressed, params: LocalizeParams, source: Source) -> None:
     start = predict_start(spikes)
     still = Motion(np.zeros((2, 1)), np.array([0.0, 1.0]), np.zeros(1))
-    blocks = Blocks(spikes, start, still, params.joint, 1.0, np.random.default_rng(0))
+    blocks = Blocks(spikes, start, still, params.joint, 1.0, (0,))
     for _ in range(2):
         met = [block for block in blocks]
         assert sum(len(block.bins) for block in met) >= 0.7 * len(source.peaks)
         assert sum(len(block.bins) for block in met) <= len(source.peaks)
-    few = Blocks(
-        spikes, start, still, params.joint.model_copy(update={"min_spikes": 10_000}), 1.0, np.random.default_rng(0)
-    )
+    few = Blocks(spikes, start, still, params.joint.model_copy(update={"min_spikes": 10_000}), 1.0, (0,))
     with pytest.raises(NotEnoughSpikes, match=r"hold 10000 spikes.*joint.outer: 0"):
         few.check()
 

@@ -38,6 +38,22 @@ def test_overlaps_add_spikes(simulator: Simulator) -> None:
     assert np.square(crowded.snippets).sum() > 1.05 * np.square(alone.snippets).sum()
 
 
+def test_a_drifting_neuron_is_met_twice(simulator: Simulator, rng: np.random.Generator) -> None:
+    truth = simulator.draw(rng, 400, drift_um=20.0)
+    contacts, own = simulator.around.contacts_um[truth.channels], simulator.around.own[truth.channels]
+    places = truth.xyz_um + np.pad(contacts, ((0, 0), (0, 1)))
+    way = places[1::2] - places[::2]
+    np.testing.assert_allclose(way[:, [0, 2]], 0, atol=1e-3)
+    assert 15 < np.abs(way[:, 1]).max() <= 20
+    assert (truth.channels[1::2] != truth.channels[::2]).any(), "its peak moves to another contact"
+    assert not np.array_equal(truth.snippets[1::2], truth.snippets[::2])
+    peak = -truth.snippets[np.arange(400), own, simulator.n_before]
+    assert (peak >= -truth.snippets[:, :, simulator.n_before].min(axis=1) - 15).mean() > 0.95
+    sizes = truth.sizes_uv[np.arange(400), own]
+    near = np.abs(way[:, 1]) < 3
+    assert np.corrcoef(sizes[::2][near], sizes[1::2][near])[0, 1] > 0.9
+
+
 def test_sources_lie_in_their_world(simulator: Simulator, rng: np.random.Generator) -> None:
     world = World()
     channels = rng.integers(0, len(simulator.around.channels), 2_000)

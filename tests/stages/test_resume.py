@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from spikeprint.core.config import ModelParams
+from spikeprint.core.resume import forget
 from spikeprint.cvae.fit import fit_cvae
 from spikeprint.cvae.units import Units
-from spikeprint.stages._resume import forget, train_once
+from spikeprint.stages._resume import train_once
 
 
 @pytest.fixture

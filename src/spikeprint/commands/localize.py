@@ -3,7 +3,7 @@
 RECORDING is a row of `recordings` in params.yaml, or a path that `spikeprint add` reads as traces. Filter, detection,
 method and motion are those of params.yaml (sections spikes, localize). The network is trained on simulated spikes of
 the recording's own probe and noise; --model takes one that was trained before. OUT gets spikes.csv, motion.csv and
-scores.json.
+scores.json. Killed while it trains, the same command goes on after the last whole epoch.
 """
 
 import argparse
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..core.config import Params
     from ..core.errors import ConfigError
     from ..core.files import atomic_folder, find_root, write_csv, write_json
+    from ..core.resume import find_store, forget
     from ..io.traces.recordings import open_recording
     from ..io.traces.truth import find_truth, read_truth
 
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder, row = _find(arguments, root, params)
     localizer = _make(arguments, params)
     recording = open_recording(folder, row)
-    found = localizer.transform(recording) if arguments.model else localizer.fit_transform(recording)
+    store = find_store(root, "localize-command")
+    found = localizer.transform(recording) if arguments.model else localizer.fit_transform(recording, store)
     scores = found.score(read_truth(folder) if find_truth(folder) else None)
     with atomic_folder(arguments.out) as temporary:
         write_csv(temporary / "spikes.csv", found.to_frame())
@@ -59,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_csv(temporary / name, table)
         write_json(temporary / "scores.json", scores)
         localizer.save(temporary / "localizer")
+    forget(store)
     if arguments.json:
         print(json.dumps({"n_spikes": len(found.peaks), **scores}, indent=2))
     else:

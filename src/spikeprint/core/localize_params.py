@@ -43,7 +43,7 @@ class LocalizerParams(Section):
     n_layers: Annotated[Whole, Field(ge=1, le=12)] = Field(description="attention layers")
     n_spikes: Annotated[Whole, Field(ge=1_000)] = Field(description="simulated spikes of one epoch, never seen again")
     epochs: Positive = Field(description="epochs, at most")
-    batch_size: Annotated[Whole, Field(ge=8)] = Field(description="spikes per step")
+    batch_size: Annotated[Whole, Field(ge=8, multiple_of=2)] = Field(description="spikes per step, even")
     learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
         description="largest step size of the one-cycle schedule"
     )
@@ -51,6 +51,9 @@ class LocalizerParams(Section):
     hidden_channels: Fraction = Field(description="share of the contacts hidden in training, to be reconstructed")
     reconstruction_weight: Annotated[float, Field(ge=0, le=100)] = Field(
         description="weight of the amplitudes of all contacts, hidden ones too"
+    )
+    repeat_weight: Annotated[float, Field(ge=0, le=100)] = Field(
+        description="weight of one error in (x, y) for two spikes of a neuron that drifts"
     )
     overlap: Fraction = Field(description="chance that another spike falls into a simulated window")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="where to train")

@@ -70,6 +70,7 @@ LOCALIZATION = LocalizeParams(
         weight_decay=0.0001,
         hidden_channels=0.1,
         reconstruction_weight=1.0,
+        repeat_weight=0.5,
         overlap=0.0,
         device="cpu",
     ),

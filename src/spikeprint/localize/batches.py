@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.localize_params import LocalizerParams
 from ..core.spikes import Neighbourhoods
 from .monopole import localise_monopoles
 from .networks import SourceNet
@@ -96,39 +97,41 @@ class Reader:
 
 @dataclass
 class TruthBatches:
-    """An epoch of simulated spikes, new ones each time it is gone through.
+    """An epoch of simulated spikes, others in every ``epoch``.
 
-    Mirrored along x and y at random, and ``hidden`` of the contacts hidden from the network; the peak contact never is.
+    Mirrored along x and y at random, and ``hidden_channels`` of the contacts hidden from the network, never the peak's.
+    With ``drift_um`` every other spike is of the neuron before it, elsewhere along y.
     """
 
     simulator: Simulator
     reader: Reader
     network: SourceNet
-    n_spikes: int
-    batch_size: int
-    rng: np.random.Generator
-    hidden: float
-    overlap: float
+    params: LocalizerParams
+    seed: int
+    drift_um: float = 0.0
+    epoch: int = 0
 
     def __len__(self) -> int:
-        return max(self.n_spikes // self.batch_size, 1)
+        return max(self.params.n_spikes // self.params.batch_size, 1)
 
     def __iter__(self) -> Iterator[TruthBatch]:
-        n_left = len(self)
+        rng = np.random.default_rng([self.seed, self.epoch])
+        n_left, size = len(self), self.params.batch_size
         while n_left > 0:
             n_batches = min(n_left, DRAWN_BATCHES)
-            truth = self.simulator.draw(self.rng, n_batches * self.batch_size, self.overlap)
-            whole = self.augment(make_truth_batch(self.reader, self.network, truth))
+            truth = self.simulator.draw(rng, n_batches * size, self.params.overlap, self.drift_um)
+            whole = self.augment(make_truth_batch(self.reader, self.network, truth), rng)
             for i in range(n_batches):
-                rows = slice(i * self.batch_size, (i + 1) * self.batch_size)
+                rows = slice(i * size, (i + 1) * size)
                 yield TruthBatch(whole.spikes.take(rows), whole.xyz[rows], whole.sizes[rows], whole.log_alpha[rows])
             n_left -= n_batches
 
-    def augment(self, batch: TruthBatch) -> TruthBatch:
+    def augment(self, batch: TruthBatch, rng: np.random.Generator) -> TruthBatch:
         """Mirror spikes and hide contacts."""
         n, k = batch.spikes.seen.shape
-        flip = torch.from_numpy(self.rng.choice(np.array([-1, 1], dtype=np.float32), (n, 2)))
-        shown = torch.from_numpy(self.rng.random((n, k)) >= self.hidden)
+        same = 2 if self.drift_um else 1  # spikes of one neuron are mirrored alike
+        flip = torch.from_numpy(rng.choice(np.array([-1, 1], dtype=np.float32), (n // same, 2)).repeat(same, 0))
+        shown = torch.from_numpy(rng.random((n, k)) >= self.params.hidden_channels)
         shown[torch.arange(n), batch.spikes.own] = True
         whole = torch.cat([flip, torch.ones(n, 1)], dim=1)
         spikes = batch.spikes

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from .waves import make_waves
 
 N_WAVES, N_NOISE, N_BASIS, N_WATCHED = 400, 4_000, 3_000, 4_096
 """Spike shapes, noise snippets, snippets behind the temporal components, simulated spikes that are watched."""
+DRIFT_UM = 20.0
+"""A neuron is met a second time that far along y, at most."""
 THRESHOLD = 5.0
 """Detector of the simulated world, in noise levels: below that of a recording, whose noise differs by place."""
 
@@ -60,13 +63,15 @@ def make_simulator(source: Source, around: Neighbourhoods, rng: np.random.Genera
     return Simulator(around, bank, peaks.fs_hz, source.n_before, places.channels, noise, limits, world)
 
 
-def fit_localizer(source: Source, params: LocalizerParams, seed: int, world: World | None = None) -> FittedLocalizer:
+def fit_localizer(
+    source: Source, params: LocalizerParams, seed: int, world: World | None = None, store: Path | None = None
+) -> FittedLocalizer:
     """Train the production network on simulated spikes of a recording's probe, noise and filter.
 
     Parameters
     ----------
     source : of its peaks only places to take temporal components from; their positions are not known to anyone
-    world : ranges of the simulation
+    world : ranges of the simulation; store : see ``train_module``
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -75,15 +80,15 @@ def fit_localizer(source: Source, params: LocalizerParams, seed: int, world: Wor
     shape = SourceShape(params.n_components, source.n_before + source.n_after, params.n_hidden, params.n_layers)
     network = SourceNet(shape)
     network.basis.copy_(torch.from_numpy(find_basis(source, simulator, params.n_components, rng)))
-    batches = TruthBatches(
-        simulator, reader, network, params.n_spikes, params.batch_size, rng, params.hidden_channels, params.overlap
-    )
-    watched = Watched([make_truth_batch(reader, network, simulator.draw(np.random.default_rng(seed + 1), N_WATCHED))])
-    loss = SupervisedLoss(params.reconstruction_weight)
+    drift_um = DRIFT_UM if params.repeat_weight else 0.0
+    batches = TruthBatches(simulator, reader, network, params, seed, drift_um)
+    others = simulator.draw(np.random.default_rng(seed + 1), N_WATCHED, drift_um=drift_um)
+    watched = Watched([make_truth_batch(reader, network, others)])
+    loss = SupervisedLoss(params.reconstruction_weight, params.repeat_weight)
     n_steps = params.epochs * len(batches)
     module = SpikeModule(network, loss, params.learning_rate, params.weight_decay, n_steps)
     schedule = Schedule(epochs=params.epochs, patience=params.epochs, checkpoint="last")
-    curves = train_module(module, batches, watched, schedule, Hardware(device=params.device))
+    curves = train_module(module, batches, watched, schedule, Hardware(device=params.device), store)
     return freeze(network, asdict(shape), params.n_neighbours, source, curves)
 
 
@@ -123,15 +128,21 @@ def find_basis(source: Source, simulator: Simulator, n_components: int, rng: np.
 
 @dataclass(frozen=True)
 class SupervisedLoss:
-    """Laplace likelihood of the position (the network tells its own error), amplitudes of contacts and source."""
+    """Laplace likelihood of the position (the network tells its own error), amplitudes of contacts and source.
+
+    With a ``repeat_weight`` every other spike is of the neuron before it: both errors in (x, y) should be the same.
+    What tells neurons apart, and motion, is that places repeat; a little more bias buys much less spread.
+    """
 
     reconstruction_weight: float
+    repeat_weight: float = 0.0
 
     def __call__(self, network: SourceNet, batch: TruthBatch) -> LossParts:
         """Return the parts of the loss of simulated spikes."""
         spikes = batch.spikes
         said = network(spikes.parts, spikes.offsets, spikes.seen, spikes.own, spikes.noise, spikes.start)
-        away = (said.xyz - batch.xyz).abs()
+        error = said.xyz - batch.xyz
+        away = error.abs()
         there = torch.isfinite(batch.sizes)
         wrong = (said.sizes - batch.sizes.nan_to_num()).abs() * there
         parts = {
@@ -140,6 +151,11 @@ class SupervisedLoss:
             "alpha": (said.log_alpha - batch.log_alpha).abs().mean(),
         }
         total = parts["position"] + self.reconstruction_weight * parts["reconstruction"] + 0.1 * parts["alpha"]
+        if self.repeat_weight:
+            plane = slice(0, 2)  # where motion and neighbours are told; held in z too, z was off by a quarter more
+            apart, log_sd = (error[::2, plane] - error[1::2, plane]).abs(), said.log_sd[:, plane].detach()
+            parts["repeat"] = (apart * torch.exp(-(log_sd[::2] + log_sd[1::2]) / 2)).mean()
+            total = total + self.repeat_weight * parts["repeat"]
         return parts | {"error_um": away.mean().detach(), "total": total}
 
 

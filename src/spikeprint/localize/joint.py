@@ -8,6 +8,7 @@ tethered on all three axes to where it started.
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -76,43 +77,63 @@ class Block:
 def compress(source: Source, network: SourceNet, n_neighbours: int) -> Compressed:
     """Read all snippets of a source once, chunk by chunk, and keep their temporal components."""
     reader = make_reader(source, n_neighbours)
-    parts, starts = [], []
+    n, n_contacts = len(source.peaks), reader.around.channels.shape[1]
+    # small pieces that stay, between large ones that go, would keep the heap from ever shrinking
+    parts = torch.empty((n, n_contacts, network.basis.shape[1]), dtype=torch.float16)
+    start = np.empty((n, 3), dtype=np.float32)
     for rows, snippets in source.read(reader.around, source.peaks):
         batch = reader.read(network, snippets, source.peaks.channels[rows])
-        parts.append(batch.parts.half())
-        starts.append(batch.start.numpy())
-    return Compressed(torch.cat(parts), np.concatenate(starts), source.peaks, reader)
+        parts[rows], start[rows] = batch.parts, batch.start.numpy()
+    return Compressed(parts, start, source.peaks, reader)
 
 
 def predict(network: SourceNet, spikes: Compressed) -> Positions:
     """Return what a network says of all spikes, in the frame of the probe."""
-    found = []
-    with torch.no_grad():
-        for rows in iter_rows(len(spikes.peaks), BATCH):
-            found.append(answer(network, spikes.batch(rows)))
-    contacts = spikes.reader.around.contacts_um[spikes.peaks.channels]
-    return place_answers(found, contacts)
+    found = Answers(spikes.reader.around.contacts_um[spikes.peaks.channels])
+    for rows in iter_rows(len(spikes.peaks), BATCH):
+        found.fill(rows, network, spikes.batch(rows))
+    return found.positions()
 
 
-def answer(network: SourceNet, batch: SpikeBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return positions (n, 3) from the peak contact, their scales (n, 3) and alpha (n,) of a batch."""
-    said = network(batch.parts, batch.offsets, batch.seen, batch.own, batch.noise, batch.start)
-    return said.xyz.numpy(), said.log_sd.exp().numpy(), said.log_alpha.exp().numpy()
+class Answers:
+    """Room for what a network says of n spikes, filled batch by batch: all that stays of their snippets.
 
+    Parameters
+    ----------
+    contacts_um : (n, 2), their peak contacts: positions are told in the frame of the probe
+    """
 
-def place_answers(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]], contacts_um: np.ndarray) -> Positions:
-    """Join answers and move them from the peak contacts (n, 2) into the frame of the probe."""
-    xyz, scale, alpha = (np.concatenate(values) for values in zip(*found, strict=True))
-    xyz = np.column_stack([xyz[:, :2] + contacts_um, np.abs(xyz[:, 2])]).astype(np.float32)
-    return Positions(xyz, alpha, scale)
+    def __init__(self, contacts_um: np.ndarray) -> None:
+        n = len(contacts_um)
+        self._contacts_um = contacts_um
+        self._xyz, self._scale = np.empty((n, 3), dtype=np.float32), np.empty((n, 3), dtype=np.float32)
+        self._alpha = np.empty(n, dtype=np.float32)
+
+    def fill(self, rows: slice, network: SourceNet, batch: SpikeBatch) -> None:
+        """Ask a network about a batch, the spikes ``rows``."""
+        with torch.no_grad():
+            said = network(batch.parts, batch.offsets, batch.seen, batch.own, batch.noise, batch.start)
+        self._xyz[rows, :2] = said.xyz[:, :2].numpy() + self._contacts_um[rows]
+        self._xyz[rows, 2] = said.xyz[:, 2].abs().numpy()
+        self._scale[rows], self._alpha[rows] = said.log_sd.exp().numpy(), said.log_alpha.exp().numpy()
+
+    def positions(self) -> Positions:
+        """Return the answers, once all rows are filled."""
+        return Positions(self._xyz, self._alpha, self._scale)
 
 
 def fit_joint(
-    fitted: FittedLocalizer, source: Source, params: JointParams, motion: MotionParams, seed: int
+    fitted: FittedLocalizer,
+    source: Source,
+    params: JointParams,
+    motion: MotionParams,
+    seed: int,
+    store: Path | None = None,
 ) -> tuple[FittedLocalizer, list[Curve]]:
     """Go on training a network on the spikes of a recording, without any truth.
 
-    ``outer`` = 1 is the fine-tuning on a frozen motion, more the iterative variant.
+    ``outer`` = 1 is the fine-tuning on a frozen motion, more the iterative variant. ``store`` keeps the state of each
+    round, see ``train_module``.
 
     Returns
     -------
@@ -131,11 +152,12 @@ def fit_joint(
     for turn in range(params.outer):
         now = start if turn == 0 else predict(network, spikes)
         found = estimate_motion(source.recording, source.peaks, now, motion)
-        blocks = Blocks(spikes, start, found, params, motion.bin_s, np.random.default_rng([seed, turn]))
+        blocks = Blocks(spikes, start, found, params, motion.bin_s, (seed, turn))
         blocks.check()
         module = SpikeModule(network, JointLoss(grid, params), params.learning_rate, 1e-5, keeps_evaluating=True)
         schedule = Schedule(params.epochs, params.epochs, "last", clip=params.clip)
-        part = train_module(module, blocks, Watched([next(iter(blocks))]), schedule, Hardware(device="cpu"))
+        watched, folder = Watched([next(iter(blocks))]), None if store is None else store / f"round_{turn}"
+        part = train_module(module, blocks, watched, schedule, Hardware(device="cpu"), folder)
         curves += [replace(point, epoch=point.epoch + turn * params.epochs) for point in part]
         LOGGER.info("  round %d of %d: %s", turn + 1, params.outer, _tell(part))
     return freeze(network, fitted.config["shape"], fitted.config["n_neighbours"], source, fitted.curves), curves
@@ -148,14 +170,15 @@ def _tell(curves: list[Curve]) -> str:
 
 @dataclass
 class Blocks:
-    """An epoch: disjoint blocks of bins in random order, at a phase of its own."""
+    """An epoch: disjoint blocks of bins in random order, at a phase of its own; ``seed`` and ``epoch`` decide both."""
 
     spikes: Compressed
     start: Positions
     motion: Motion
     params: JointParams
     bin_s: float
-    rng: np.random.Generator
+    seed: tuple[int, ...]
+    epoch: int = 0
 
     def __post_init__(self) -> None:
         peaks = self.spikes.peaks
@@ -176,21 +199,22 @@ class Blocks:
             )
 
     def __iter__(self) -> Iterator[Block]:
+        rng = np.random.default_rng([*self.seed, self.epoch])
         n_bins, size = len(self.edges) - 1, self.params.block_bins
-        phase = int(self.rng.integers(0, size)) if n_bins > 2 * size else 0
+        phase = int(rng.integers(0, size)) if n_bins > 2 * size else 0
         firsts = np.arange(phase - size if phase else 0, n_bins, size)
-        for first in self.rng.permutation(firsts):
-            block = self.make_block(max(int(first), 0), min(int(first) + size, n_bins))
+        for first in rng.permutation(firsts):
+            block = self.make_block(max(int(first), 0), min(int(first) + size, n_bins), rng)
             if block.is_valid.sum() >= LEAST_VALID:
                 yield block
 
-    def make_block(self, first: int, last: int) -> Block:
+    def make_block(self, first: int, last: int, rng: np.random.Generator) -> Block:
         """Return the spikes of bins ``first`` to ``last``, a random part of crowded ones."""
         rows, bins, most = [], [], self.params.max_spikes_per_bin
         for i in range(first, last):
             mine = np.arange(self.edges[i], self.edges[i + 1])
             if len(mine) > most:
-                mine = np.sort(self.rng.choice(mine, most, replace=False))
+                mine = np.sort(rng.choice(mine, most, replace=False))
             rows.append(mine)
             bins.append(np.full(len(mine), i - first))
         chosen = np.concatenate(rows)

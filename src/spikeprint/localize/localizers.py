@@ -55,12 +55,12 @@ def _peak_channel(source: Source, fitted: FittedLocalizer | None) -> Positions:
 
 def _monopole(source: Source, fitted: FittedLocalizer | None) -> Positions:
     around = find_neighbourhoods(source.contacts_um, MONOPOLE_CONTACTS)
-    parts = [
-        localise_monopoles(snippets, source.peaks.channels[rows], around, source.n_before, source.peaks.fs_hz)
-        for rows, snippets in source.read(around, source.peaks)
-    ]
-    alpha = np.concatenate([part.alpha_uv_um for part in parts if part.alpha_uv_um is not None])
-    return Positions(np.concatenate([part.xyz_um for part in parts]), alpha)
+    xyz = np.empty((len(source.peaks), 3), dtype=np.float32)
+    alpha = np.empty(len(source.peaks), dtype=np.float32)
+    for rows, snippets in source.read(around, source.peaks):
+        found = localise_monopoles(snippets, source.peaks.channels[rows], around, source.n_before, source.peaks.fs_hz)
+        xyz[rows], alpha[rows] = found.xyz_um, found.alpha_uv_um
+    return Positions(xyz, alpha)
 
 
 def _trained(locate: Callable[[Source, FittedLocalizer], Positions]) -> Callable[..., Positions]:

@@ -13,7 +13,7 @@ from ..core.errors import ModelError
 from ..core.spikes import Positions, Source
 from .fit import FittedLocalizer, iter_rows, make_reader, thaw
 from .geometry import find_neighbourhoods
-from .joint import BATCH, answer, place_answers
+from .joint import BATCH, Answers
 from .networks import REFERENCE_NEIGHBOURS, RelativeXYZNet, TransformerSLN
 
 REFERENCES: dict[str, type[nn.Module]] = {"cnn": RelativeXYZNet, "transformer": TransformerSLN}
@@ -33,13 +33,13 @@ def locate_by_source_net(source: Source, fitted: FittedLocalizer) -> Positions:
     check_window(source, fitted.config)
     network = thaw(fitted)
     reader = make_reader(source, fitted.config["n_neighbours"])
-    found = []
-    with torch.no_grad():
-        for rows, snippets in source.read(reader.around, source.peaks):
-            channels = source.peaks.channels[rows]
-            for part in iter_rows(len(snippets), BATCH):
-                found.append(answer(network, reader.read(network, snippets[part], channels[part])))
-    return place_answers(found, reader.around.contacts_um[source.peaks.channels])
+    found = Answers(source.contacts_um[source.peaks.channels])
+    for rows, snippets in source.read(reader.around, source.peaks):
+        channels = source.peaks.channels[rows]
+        for part in iter_rows(len(snippets), BATCH):
+            now = slice(rows.start + part.start, rows.start + part.stop)
+            found.fill(now, network, reader.read(network, snippets[part], channels[part]))
+    return found.positions()
 
 
 def locate_by_reference(source: Source, fitted: FittedLocalizer) -> Positions:
@@ -49,15 +49,15 @@ def locate_by_reference(source: Source, fitted: FittedLocalizer) -> Positions:
     network.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in fitted.arrays.items()})
     network.eval()
     around = find_neighbourhoods(source.contacts_um, REFERENCE_NEIGHBOURS)
-    found = []
+    xyz = np.empty((len(source.peaks), 3), dtype=np.float32)
     with torch.no_grad():
         for rows, snippets in source.read(around, source.peaks):
             anchors = torch.from_numpy(around.anchors_um[source.peaks.channels[rows]])
             for part in iter_rows(len(snippets), BATCH):
-                found.append(network(scale_snippets(snippets[part]), anchors[part]).numpy())
-    xyz = np.concatenate(found)
+                now = slice(rows.start + part.start, rows.start + part.stop)
+                xyz[now] = network(scale_snippets(snippets[part]), anchors[part]).numpy()
     xyz[:, :2] += around.anchors_um[source.peaks.channels]
-    return Positions(xyz.astype(np.float32))
+    return Positions(xyz)
 
 
 def scale_snippets(snippets: np.ndarray) -> torch.Tensor:

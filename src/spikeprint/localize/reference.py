@@ -6,6 +6,7 @@ Targets are monopole fits of the recording, or simulated truth. Huber loss (beta
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -69,18 +70,21 @@ class Shuffled:
 
     whole: ReferenceBatch
     batch_size: int
-    rng: np.random.Generator
+    seed: int
+    epoch: int = 0
 
     def __len__(self) -> int:
         return max(len(self.whole.target) // self.batch_size, 1)
 
     def __iter__(self) -> Iterator[ReferenceBatch]:
-        order = torch.from_numpy(self.rng.permutation(len(self.whole.target)))
+        order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch]).permutation(len(self.whole.target)))
         return (self.whole.take(order[i * self.batch_size : (i + 1) * self.batch_size]) for i in range(len(self)))
 
 
-def fit_reference(source: Source, kind: Literal["cnn", "transformer"], recipe: Recipe, seed: int) -> FittedLocalizer:
-    """Train a reference network on the spikes of a recording, or on simulated ones.
+def fit_reference(
+    source: Source, kind: Literal["cnn", "transformer"], recipe: Recipe, seed: int, store: Path | None = None
+) -> FittedLocalizer:
+    """Train a reference network on the spikes of a recording, or on simulated ones; ``store``: see ``train_module``.
 
     Raises
     ------
@@ -105,10 +109,11 @@ def fit_reference(source: Source, kind: Literal["cnn", "transformer"], recipe: R
     watched = Watched([held.take(rows) for rows in iter_rows(len(held.target), 4 * recipe.batch_size)])
     curves = train_module(
         module,
-        Shuffled(train, recipe.batch_size, rng),
+        Shuffled(train, recipe.batch_size, seed),
         watched,
         Schedule(recipe.epochs, PATIENCE, "best", clip=5.0),
         Hardware(device=recipe.device),
+        store,
     )
     arrays = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
     window = {"n_before": source.n_before, "n_after": source.n_after, "fs_hz": source.peaks.fs_hz}

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..core.config import Params
 from ..core.files import find_root, write_csv, write_json
+from ..core.resume import find_store, forget
 from ..core.runtime import timed
 from ..core.spikes import AXES
 from ..io.arrays import read_sorting, write_sorting
@@ -34,19 +35,23 @@ def main(argv: list[str]) -> None:
         No such row under ``localized``, or none under ``recordings``.
     DataError
         The recording cannot be read, or its spikes cannot be localised.
+
+    A training that was killed goes on after its last whole epoch.
     """
     root = find_root()
     params = Params.load(root / "params.yaml")
     name = pick_row(argv, params.localized, "localized")
     require_recording(name, params.recordings, f"localized.{name}")
     folder = root / "data" / "raw" / name
+    store = find_store(root, f"localize-{name}")
     localizer = SpikeLocalizer(params.localize, params.spikes, params.seed)
     with timed(f"localize {name}"):
-        found = localizer.fit_transform(open_recording(folder, params.recordings[name]))
+        found = localizer.fit_transform(open_recording(folder, params.recordings[name]), store)
         scores: dict[str, Any] = found.score(read_truth(folder) if find_truth(folder) else None)
         if params.localize.method == "production" and localizer.fitted_ is not None:
             scores |= score_held_out(found.source, localizer.fitted_, params.seed)
         _write(root, name, localizer, found, scores)
+    forget(store)
     said = {key: round(scores[key], 2) for key in ("median_um", "drift_mae_um", "rho_soft4") if key in scores}
     LOGGER.info("  %d spikes by %s: %s", len(found.peaks), params.localize.method, said)
 

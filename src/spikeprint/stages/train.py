@@ -13,13 +13,14 @@ from ..core.compute import count_workers, map_tasks
 from ..core.config import ModelParams, Params
 from ..core.errors import DataError
 from ..core.files import find_root, write_arrays, write_csv
+from ..core.resume import find_store, forget
 from ..core.runtime import LOGGER, timed
 from ..cvae.fit import FittedCVAE, add_head, fit_cvae
 from ..cvae.units import Units
 from ..evaluate.splits import shuffle_labels
 from ..registry.bundle import write_bundle
 from . import run_stage
-from ._resume import find_store, forget, train_once
+from ._resume import train_once
 from ._units import StudyUnits, load_units
 
 
