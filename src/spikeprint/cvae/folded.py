@@ -26,6 +26,9 @@ from .networks import CLIP, Conditions, CVAENetwork, MemberLinear, MemberNorm, S
 EPSILON = 1e-5
 """What ``layer_norm`` adds to a variance."""
 
+SMALLEST_GAIN = 1e-6
+"""A smaller one is raised to it, which changes nothing that can be seen."""
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -73,14 +76,17 @@ class FoldedEncoder:
     def __call__(self, scaled: Scaled, codes: Mapping[str, Tensor]) -> Tensor:
         """Inputs, {name: (B,)} -> means (E, D, B)"""
         present = scaled.present
-        first, room, hidden = self.workspace.take((3, *self.sizes, len(present)))
-        hidden.copy_(self.bias)
+        n_rows, n_units = math.prod(self.sizes), len(present)
+        memory = self.workspace.take((3 * n_rows + max(len(x.chosen) for x in self.first.values()), n_units))
+        first, room, hidden = memory[: 3 * n_rows].view(3, *self.sizes, n_units)
+        bias = self.bias
         for name, table in self.told.items():
             code = codes[name]
             is_alike = len(code) > 0 and bool((code == code[0]).all())
-            hidden += table.index_select(2, code[:1] if is_alike else code)
+            bias = bias + table.index_select(2, code[:1] if is_alike else code)
+        hidden.copy_(bias)
         for i, (name, layer) in enumerate(self.first.items()):
-            part = layer(scaled.inputs[name], first, room)
+            part = layer(scaled.inputs[name], memory[3 * n_rows :], first, room)
             if not bool(present[:, i].all()):
                 part.copy_(torch.where(present[:, i], part, layer.missing))
             hidden.baddbmm_(layer.joined, part)
@@ -126,9 +132,8 @@ def _fold_classes(centres: np.ndarray, precision: np.ndarray) -> tuple[Tensor, T
 
 def _squared_distances(x: Tensor, maps: Tensor, offsets: Tensor) -> Tensor:
     """(E, D, B), of ``_fold_classes`` -> (E, C, B)"""
-    n_groups, n_values, n_units = x.shape
     mapped = torch.baddbmm(offsets, maps, x)
-    return mapped.mul_(mapped).view(n_groups, -1, n_values, n_units).sum(dim=2)
+    return mapped.mul_(mapped).unflatten(1, (-1, x.shape[1])).sum(dim=2)
 
 
 class _Scale:
@@ -148,16 +153,20 @@ class _FirstLayer:
     def __init__(self, network: CVAENetwork, name: str, joined: Tensor) -> None:
         block = cast(nn.Sequential, network.encoders[name])
         linear, self.finish = cast(MemberLinear, block[0]), _Finish(cast(MemberNorm, block[1]))
-        seen = network.subspaces.get_buffer(name).transpose(1, 2)  # (E, L, 1)
-        weight, bias = self.finish.fold(2 * CLIP * seen * linear.weight, linear.bias)
-        self.weight = _units_last(weight).flatten(0, 1)  # (E * F, L)
-        self.bias = bias.flatten()[:, None]
+        seen = network.subspaces.get_buffer(name)[:, 0]  # (E, L)
+        weight, bias = self.finish.fold(2 * CLIP * seen[:, :, None] * linear.weight, linear.bias)
+        # what a member sees comes first; one that sees less than others is given more, at weight 0
+        chosen = seen.argsort(dim=1, descending=True, stable=True)[:, : int(seen.sum(dim=1).max())]
+        self.chosen = chosen.flatten()
+        self.weight = _units_last(weight.gather(1, chosen[:, :, None].expand(-1, -1, weight.shape[2])))
+        self.bias = _units_last(bias)
         self.missing = _units_last(network.missing[name].detach())
         self.joined = joined
 
-    def __call__(self, x: Tensor, first: Tensor, room: Tensor) -> Tensor:
-        """(L, B), two times room for (E, F, B) -> (E, F, B) in ``room``"""
-        torch.addmm(self.bias, self.weight, x, out=first.flatten(0, 1))
+    def __call__(self, x: Tensor, view: Tensor, first: Tensor, room: Tensor) -> Tensor:
+        """(L, B), room for what the members see and two times for (E, F, B) -> (E, F, B) in ``room``"""
+        view = torch.index_select(x, 0, self.chosen, out=view[: len(self.chosen)])
+        torch.baddbmm(self.bias, self.weight, view.unflatten(0, (len(first), -1)), out=first)
         return self.finish(first, room)
 
 
@@ -166,13 +175,17 @@ class _Finish:
 
     def __init__(self, norm: MemberNorm) -> None:
         self.norm = norm
-        self.gain, self.offset = _units_last(norm.gain.detach()), _units_last(norm.bias.detach())
+        gain = norm.gain.detach()
+        self.gain = torch.where(gain.abs() < SMALLEST_GAIN, SMALLEST_GAIN, gain)
+        self.offset = _units_last(norm.bias.detach())
+        self.spread = 1 / (gain.shape[2] * self.gain**2)  # (E, 1, F): weights of squares that already have the gain
 
     def fold(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """(E, n_in, F), (E, 1, F) -> the same after centring, or after all of a batch normalisation"""
+        """(E, n_in, F), (E, 1, F) -> the same after centring and gain, or after all of a batch normalisation"""
         batch = self.norm.batch
         if batch is None:
-            return weight - weight.mean(dim=2, keepdim=True), bias - bias.mean(dim=2, keepdim=True)
+            weight, bias = (x - x.mean(dim=2, keepdim=True) for x in (weight, bias))
+            return weight * self.gain, bias * self.gain
         mean, variance = (cast(Tensor, x).view_as(bias) for x in (batch.running_mean, batch.running_var))
         rate = self.norm.gain * torch.rsqrt(variance + batch.eps)
         return weight * rate, (bias - mean) * rate + self.norm.bias
@@ -180,8 +193,8 @@ class _Finish:
     def __call__(self, x: Tensor, room: Tensor) -> Tensor:
         """(E, F, B), room for as much -> (E, F, B) in ``room``; ``x`` is changed"""
         if self.norm.batch is None:
-            rate = torch.mul(x, x, out=room).mean(dim=1, keepdim=True).add_(EPSILON).rsqrt_()
-            x.mul_(rate).mul_(self.gain).add_(self.offset)
+            rate = torch.bmm(self.spread, torch.mul(x, x, out=room)).add_(EPSILON).rsqrt_()
+            torch.addcmul(self.offset, x, rate, out=x)
         return cast(Tensor, torch.ops.aten.gelu.out(x, out=room))
 
 

@@ -19,7 +19,7 @@ from .data import encode_words, join_inputs
 from .folded import FoldedDistances, FoldedEncoder, Scaled
 from .networks import CVAENetwork, NetworkShape, Standardise
 
-BATCH = 1024
+BATCH = 960
 """Units per forward pass: few enough for the cache of the processor, enough that the calls cost little beside it."""
 
 
