@@ -274,7 +274,7 @@ def _join(batches: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
 
 def _side_by_side(latent: torch.Tensor) -> np.ndarray:
     """(E, D, B) -> (B, E * D)"""
-    return latent.flatten(0, 1).t().contiguous().numpy()
+    return np.ascontiguousarray(latent.flatten(0, 1).numpy().T)
 
 
 def _on_threads(run: Callable[[slice], Any], batches: Sequence[slice]) -> list[Any]:
