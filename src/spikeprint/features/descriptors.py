@@ -27,6 +27,8 @@ LEVELS = np.array([-0.25, -0.5, -0.75], np.float32)
 """Where widths of the waveform are measured, relative to its largest peak."""
 FAR = np.float32(8)
 """Taken off what does not take part in a search: no waveform and none of its steps is as large."""
+NEARLY = np.float32(1 - 3e-6)
+"""What is within rounding of the largest value is as large: counts tie often, and the first of them is meant."""
 PIECE = 1 << 18
 """Multiplications in one product of matrices."""
 
@@ -76,7 +78,7 @@ def describe_waveform(y: np.ndarray) -> np.ndarray:
     columns += [x * (np.abs(x) < FAR / 2) for x in steepest]
     up, above = np.maximum(v, 0), v > 0
     total, positive = size.sum(axis=0), up.sum(axis=0)
-    columns += [v[-3:].mean(axis=0), 2 * positive - total, total, (v * v).sum(axis=0), positive]
+    columns += [_mean(v[-3:]), 2 * positive - total, total, (v * v).sum(axis=0), positive]
     columns += [(up * is_after).sum(axis=0), (up * is_before).sum(axis=0)]
     columns += [
         _at(v, np.maximum(trough - 1, 0)) + _at(v, np.minimum(trough + 1, last)) - 2 * _at(v, trough),
@@ -98,7 +100,7 @@ def describe_isi(h: np.ndarray) -> np.ndarray:
     p *= 1 / np.maximum(p.sum(axis=0), SMALL)
     cumulative = _product(_lower_triangle(length), p)
     quantiles = np.array(ISI_QUANTILES, np.float32)[:, None]
-    i = np.stack([_first(cumulative >= q) for q in quantiles])
+    i = np.stack([_first(cumulative >= q * NEARLY) for q in quantiles])
     i = np.minimum(i, length - 1)
     own = _at(p, i)
     places = i + (quantiles - (_at(cumulative, i) - own)) / np.maximum(own, np.float32(1e-6))
@@ -115,7 +117,7 @@ def describe_isi(h: np.ndarray) -> np.ndarray:
     columns += [np.log(1 + _argmax(smooth).astype(np.float32)), smooth.max(axis=0) * length]
     half = length // 2
     ratios = [_log_ratio(p[half:].sum(axis=0), p[length // 5 : half].sum(axis=0))]
-    ratios.append(_log_ratio(p[:3].mean(axis=0), p[length // 7 : half].mean(axis=0)))
+    ratios.append(_log_ratio(_mean(p[:3]), _mean(p[length // 7 : half])))
     shares = np.sqrt(cumulative[[b - 1 for b in ISI_FRACTIONS]])
     return _stack([*np.log(np.clip(places, 0.2, length)), *columns, *shares, *ratios])
 
@@ -127,24 +129,23 @@ def describe_acg(h: np.ndarray) -> np.ndarray:
     """
     length = len(h)
     g = h * h
-    g *= 1 / np.maximum(g.mean(axis=0), SMALL)
-    columns = [np.sqrt(g[a:b].mean(axis=0)) for a, b in pairwise(ACG_EDGES)]
-    tail = g[3 * length // 5 :].mean(axis=0)
+    g *= 1 / np.maximum(_mean(g), SMALL)
+    *levels, tail, start, early, trend = _product(_lag_weights(length), g)
     base = np.where(tail > 0, tail, np.float32(1))
     smooth = _smooth(g, 2)
     highest = smooth.max(axis=0)
-    lags = [_argmax(smooth), _argmax(-smooth[2:])]
-    lags += [_first(smooth >= np.float32(share) * base) for share in (0.5, 0.9)]
+    late = smooth[2:]
+    lags = [_argmax(smooth), _first(late * NEARLY <= late.min(axis=0))]
+    lags += [_first(smooth >= np.float32(share) * NEARLY * base) for share in (0.5, 0.9)]
     peak, pause, *rises = np.log(1 + _stack(lags))
-    columns += [peak, np.sqrt(highest), pause, *rises]
-    columns += [_log_ratio(x, base, 0.03) for x in (highest, g[:3].mean(axis=0), g[5:15].mean(axis=0))]
-    late = np.arange(length, dtype=np.float32)[:, None] - np.float32(0.6 * length)
-    late[: length // 5] = 0
-    columns += [g.std(axis=0), ((late - late.mean()) * g).sum(axis=0) / length]
-    power = _power(g[2:] - g[2:].mean(axis=0))
+    columns = [peak, np.sqrt(highest), pause, *rises]
+    columns += [*_log_ratio(np.stack([highest, start, early]), base, 0.03)]
+    away = g - _mean(g)
+    columns += [np.sqrt(_mean(away * away)), trend]
+    power = _power(g[2:] - _mean(g[2:]))
     rate = 1 / np.maximum(power.sum(axis=0), SMALL)
     columns += [power[3 : length // 6].sum(axis=0) * rate, power[length // 6 :].sum(axis=0) * rate]
-    return _stack(columns)
+    return _stack([*np.sqrt(np.stack(levels)), *columns])
 
 
 DESCRIPTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -175,14 +176,19 @@ def _product(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     return found
 
 
+def _mean(x: np.ndarray) -> np.ndarray:
+    """(L, n) -> (n,); numpy's own costs a single unit several times as much"""
+    return x.sum(axis=0) / np.float32(len(x))
+
+
 def _at(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Value of each unit at a position of its own. (L, n), (..., n) int -> (..., n)"""
     return x[index, np.arange(x.shape[1])]
 
 
 def _argmax(x: np.ndarray) -> np.ndarray:
-    """Position of the first largest value of each unit. (L, n) -> (n,) int64"""
-    return _first(x == x.max(axis=0))
+    """Position of the first largest value of each unit, which are not negative. (L, n) -> (n,) int64"""
+    return _first(x >= x.max(axis=0) * NEARLY)
 
 
 def _first(mask: np.ndarray) -> np.ndarray:
@@ -259,6 +265,16 @@ def _waves(length: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines of every frequency, (length // 2 + 1, length) each"""
     phase = 2 * np.pi / length * (np.outer(np.arange(length // 2 + 1), np.arange(length)) % length)
     return np.cos(phase).astype(np.float32), np.sin(phase).astype(np.float32)
+
+
+@cache
+def _lag_weights(length: int) -> np.ndarray:
+    """Rows whose products with an autocorrelogram are its means over lags and its late trend, (14, length)"""
+    t = np.arange(length)
+    borders = [*pairwise(ACG_EDGES), (3 * length // 5, length), (0, 3), (5, 15)]
+    late = np.where(t < length // 5, 0, t - 0.6 * length)
+    means = [((t >= a) & (t < b)) / (b - a) for a, b in borders]
+    return np.stack([*means, (late - late.mean()) / length]).astype(np.float32)
 
 
 @cache

@@ -93,7 +93,7 @@ def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = values[::2] + values[1::2]
-    mean = values.mean(axis=0)
+    mean = values.sum(axis=0) / len(values)
     usable = mean > 0
     values /= np.where(usable, mean, np.inf)
     return np.sqrt(np.maximum(values.astype(np.float32), 0)), usable
