@@ -6,6 +6,7 @@ which say how loaded the machine was. Exit code 1 when a target is missed. Peers
 """
 
 import json
+import mmap
 import os
 import shutil
 import statistics
@@ -105,11 +106,11 @@ def make_plan(source: RawSource) -> Plan:
 
 
 def copy_blocks(source: Path, target: Path, n_bytes: int) -> None:
-    """Read and write, nothing else."""
-    buffer = bytearray(n_bytes)
+    """Read and write, nothing else; from a whole memory page on, else the peer is up to 1.45 times slower by chance."""
+    buffer = memoryview(mmap.mmap(-1, n_bytes))
     with source.open("rb", buffering=0) as given, target.open("wb", buffering=0) as out:
         while n := given.readinto(buffer):
-            out.write(memoryview(buffer)[:n])
+            out.write(buffer[:n])
 
 
 def measure_copy(size: Size) -> list[Row]:

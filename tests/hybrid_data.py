@@ -8,13 +8,15 @@ import probeinterface
 
 from spikeprint.core.files import write_json
 from spikeprint.core.hybrid_params import HybridParams, TimesParams
-from spikeprint.core.hybrid_plan import Plan
+from spikeprint.core.hybrid_plan import SPIKE, HybridUnit, Plan
 from spikeprint.hybrid.make import make_plan
+from spikeprint.io.hybrid.fingerprint import describe_source
 from spikeprint.io.hybrid.sortings import Trains, read_trains
 from spikeprint.io.hybrid.source import RawSource, open_source
 
 RATE_HZ = 20_000.0
 GAIN_UV = 0.5
+N_WINDOW, N_BEFORE = 21, 8
 
 
 @dataclass(frozen=True)
@@ -92,3 +94,27 @@ def make_toy(
     probeinterface.write_probeinterface(folder / "probe.json", probe)
     np.savez(folder.parent / f"{folder.name}_sorting.npz", sampling_frequency_hz=RATE_HZ, **trains)
     return Toy(folder, folder.parent / f"{folder.name}_sorting.npz", trains, positions)
+
+
+def random_plan(
+    source: RawSource, n_spikes: int = 300, size: float = 400.0, on_clip: str = "error", n_channels: int = 6
+) -> Plan:
+    """Random spikes that overlap in time and space and touch the edges of every file."""
+    rng = np.random.default_rng(1)
+    n_bank = 5
+    waveforms = rng.normal(0, size, (n_bank, N_WINDOW, 3)).astype(np.float32)
+    channels = np.stack([rng.choice(n_channels, 3, replace=False) for _ in range(n_bank)]).astype(np.int32)
+    channels[0, 2] = -1
+    spikes = np.zeros(n_spikes, dtype=SPIKE)
+    spikes["segment"] = rng.integers(0, len(source.counts), n_spikes)
+    spikes["segment"][: len(source.counts)] = np.arange(len(source.counts))
+    last = np.array(source.counts)[spikes["segment"]] - N_WINDOW
+    spikes["sample"] = rng.integers(0, last + 1) + N_BEFORE
+    for k in range(len(source.counts)):  # the first and the last possible one of each file
+        mine = np.flatnonzero(spikes["segment"] == k)[:2]
+        spikes["sample"][mine] = [N_BEFORE, source.counts[k] - N_WINDOW + N_BEFORE]
+    spikes["bank"], spikes["scale"] = rng.integers(0, n_bank, n_spikes), rng.uniform(0.5, 1.5, n_spikes)
+    spikes = spikes[np.lexsort((spikes["unit"], spikes["sample"], spikes["segment"]))]
+    unit = HybridUnit(0, "7", 1, 0.0, 0.0, 100.0, 8.0, n_spikes, 1.0, 0.0, 60.0)
+    info = describe_source(source, is_fast=False)
+    return Plan(spikes, waveforms, channels, N_BEFORE, (unit,), info, {"on_clip": on_clip}, 0)

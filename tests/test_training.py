@@ -5,7 +5,8 @@ import pytorch_lightning as pl
 import torch
 
 from spikeprint.core.errors import ModelError
-from spikeprint.training import Hardware, Schedule, train_module
+from spikeprint.cvae.data import Batches, UnitTensors
+from spikeprint.training import Curve, Hardware, Schedule, train_module
 
 
 class Line(pl.LightningModule):
@@ -86,3 +87,32 @@ def test_a_second_phase_trains_in_training_mode() -> None:
         modes.clear()
         train_module(module, X, X, Schedule(1, 1), CPU)
         assert modes[0]
+
+
+class Shared(Line):
+    """Fits the same line to batches of units, and says how many units each step saw."""
+
+    def _loss(self, split: str, units: UnitTensors) -> torch.Tensor:
+        loss = super()._loss(split, units.inputs["isi"])
+        self.epoch_parts[split][-1]["units"] = torch.tensor(float(len(units)))
+        return loss
+
+
+def _train_on(n_devices: int, rate: float) -> tuple[Shared, list[Curve]]:
+    x = torch.linspace(-1, 1, 64)[:, None]
+    units = UnitTensors({"isi": x}, torch.ones(64, 1), {}, torch.zeros(64, 1))
+    batches = [Batches(units, 16, torch.Generator().manual_seed(0)), Batches(units, 64)]
+    module = Shared(rate)
+    module.network.weight.data.fill_(0.5)
+    return module, train_module(module, *batches, Schedule(5, 5), Hardware("cpu", n_devices))
+
+
+@pytest.mark.slow
+def test_two_devices_share_every_batch_and_learn_what_one_does() -> None:
+    (alone, curves), (together, halves) = (_train_on(n, rate=0.5) for n in (1, 2))
+    assert together.network.weight.item() == pytest.approx(alone.network.weight.item(), abs=1e-6)
+    assert together.network.weight.item() != pytest.approx(0.5, abs=0.1)
+    seen = [{c.value for c in found if (c.split, c.part) == ("train", "units")} for found in (curves, halves)]
+    assert seen == [{16.0}, {8.0}]
+    with pytest.raises(ModelError, match=r"^training stopped: loss part 'error'"):
+        _train_on(2, rate=1e30)

@@ -4,15 +4,22 @@ import copy
 import logging
 import math
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.strategies import DDPStrategy
+from safetensors.torch import load_file, save_file
+from torch.multiprocessing import ProcessRaisedException
 
 from .core.errors import ModelError
+from .core.files import read_json, write_json
 
 LOGGER = logging.getLogger(__name__)
 
@@ -56,7 +63,7 @@ class Hardware:
 
     Attributes
     ----------
-    device : auto, cpu, cuda or mps; n_devices : how many share a batch (Lightning DDP)
+    device : auto, cpu, cuda or mps; n_devices : how many share a batch, each in a process of its own (Lightning DDP)
     precision : Lightning's name of it; compile : whether to compile the step with ``torch.compile``
     index : number of the one device to use among several, None = the first free
     """
@@ -107,6 +114,27 @@ class Watcher(Callback):
                 f"training stopped: loss part '{part}' ({split}) became {value} in epoch {module.current_epoch}; "
                 "lower model.learning_rate or look at that modality's values"
             )
+
+
+@dataclass
+class Handover(Callback):
+    """Brings weights and curves of the first of several processes back to the one that asked for the training."""
+
+    watcher: Watcher
+    folder: Path
+
+    def on_fit_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Write them, in the first process."""
+        if trainer.is_global_zero:
+            weights = self.watcher.best_weights or module.network.state_dict()
+            save_file({name: x.cpu().contiguous() for name, x in weights.items()}, self.folder / "weights.safetensors")
+            write_json(self.folder / "curves.json", [astuple(point) for point in self.watcher.curves])
+
+    def receive(self, module: Any) -> None:
+        """Read them, in the process that asked."""
+        self.watcher.best_weights = load_file(self.folder / "weights.safetensors")
+        module.network.load_state_dict(self.watcher.best_weights)
+        self.watcher.curves = [Curve(*point) for point in read_json(self.folder / "curves.json")]
 
 
 class OptimiserModes(Callback):
@@ -160,18 +188,22 @@ def train_module(
     callbacks: list[Callback] = [OptimiserModes(), watcher]
     if not is_last and not stops:
         callbacks.append(EarlyStopping("val_total", schedule.min_delta, schedule.patience, check_finite=False))
-    with warnings.catch_warnings():
+    is_shared = hardware.n_devices > 1 and hardware.index is None
+    if is_shared:
+        torch.multiprocessing.set_sharing_strategy("file_system")  # the other runs out of descriptors, one per tensor
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
         # Whole tensors are batches already: Lightning's advice on loader workers does not apply.
         warnings.filterwarnings("ignore", module="pytorch_lightning")
+        handover = Handover(watcher, Path(folder))
         trainer = pl.Trainer(
             accelerator="gpu" if hardware.device == "cuda" else hardware.device,
             devices=hardware.n_devices if hardware.index is None else [hardware.index],
-            strategy="ddp" if hardware.n_devices > 1 else "auto",
+            strategy=DDPStrategy(start_method="spawn", find_unused_parameters=True) if is_shared else "auto",
             precision=hardware.precision,
             max_epochs=schedule.epochs,
             check_val_every_n_epoch=min(schedule.epochs, WATCH_EVERY) if is_last else 1,
             gradient_clip_val=schedule.clip,
-            callbacks=callbacks,
+            callbacks=[*callbacks, handover] if is_shared else callbacks,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -179,9 +211,26 @@ def train_module(
             num_sanity_val_steps=0,
         )
         module.train()  # a phase before this one has left it in evaluation
-        trainer.fit(cast(pl.LightningModule, torch.compile(module)) if hardware.compile else module, train, validation)
+        with _own_errors():
+            trainer.fit(
+                cast(pl.LightningModule, torch.compile(module)) if hardware.compile else module, train, validation
+            )
+        if is_shared:
+            handover.receive(module)
     if not is_last:
         module.network.load_state_dict(watcher.best_weights)
     module.network.to("cpu").eval()
     LOGGER.debug("%d epochs, kept %s", trainer.current_epoch, schedule.checkpoint)
     return watcher.curves
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raise a ModelError of another process as one: it arrives as the text of its trace."""
+    try:
+        yield
+    except ProcessRaisedException as error:
+        name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+        if name.rpartition(".")[2] != ModelError.__name__:
+            raise
+        raise ModelError(message) from None

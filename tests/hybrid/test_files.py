@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from hybrid_data import make_positions
+from hybrid_data import random_plan as make_plan
 from spikeprint.core.errors import DataError
-from spikeprint.core.hybrid_plan import SPIKE, HybridUnit, Plan
+from spikeprint.core.hybrid_plan import Plan
 from spikeprint.hybrid.files import apply, apply_in_place, copy_without, read_ledger, remove
 from spikeprint.io.hybrid.fingerprint import describe_source
 from spikeprint.io.hybrid.journal import SLOTS
@@ -23,7 +24,7 @@ from spikeprint.io.hybrid.plans import read_plan, read_state, write_plan
 from spikeprint.io.hybrid.probes import ProbeTable
 from spikeprint.io.hybrid.source import RawSource
 
-N_CHANNELS, WINDOW, BEFORE = 6, 21, 8
+N_CHANNELS = 6
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "hybrid.py"
 SRC = str(Path(__file__).resolve().parents[2] / "src")
 
@@ -43,28 +44,6 @@ def make_source(folder: Path, traces: list[np.ndarray], byte_offset: int = 0) ->
     return RawSource(
         folder, "binary", tuple(files), counts, starts, dtype, N_CHANNELS, 20_000.0, byte_offset, gains, probe
     )
-
-
-def make_plan(source: RawSource, n_spikes: int = 300, size: float = 400.0, on_clip: str = "error") -> Plan:
-    """Random spikes that overlap in time and space and touch the edges of every file."""
-    rng = np.random.default_rng(1)
-    n_bank = 5
-    waveforms = rng.normal(0, size, (n_bank, WINDOW, 3)).astype(np.float32)
-    channels = np.stack([rng.choice(N_CHANNELS, 3, replace=False) for _ in range(n_bank)]).astype(np.int32)
-    channels[0, 2] = -1
-    spikes = np.zeros(n_spikes, dtype=SPIKE)
-    spikes["segment"] = rng.integers(0, len(source.counts), n_spikes)
-    spikes["segment"][: len(source.counts)] = np.arange(len(source.counts))
-    last = np.array(source.counts)[spikes["segment"]] - WINDOW
-    spikes["sample"] = rng.integers(0, last + 1) + BEFORE
-    for k in range(len(source.counts)):  # the first and the last possible one of each file
-        mine = np.flatnonzero(spikes["segment"] == k)[:2]
-        spikes["sample"][mine] = [BEFORE, source.counts[k] - WINDOW + BEFORE]
-    spikes["bank"], spikes["scale"] = rng.integers(0, n_bank, n_spikes), rng.uniform(0.5, 1.5, n_spikes)
-    spikes = spikes[np.lexsort((spikes["unit"], spikes["sample"], spikes["segment"]))]
-    unit = HybridUnit(0, "7", 1, 0.0, 0.0, 100.0, 8.0, n_spikes, 1.0, 0.0, 60.0)
-    info = describe_source(source, is_fast=False)
-    return Plan(spikes, waveforms, channels, BEFORE, (unit,), info, {"on_clip": on_clip}, 0)
 
 
 def add_densely(plan: Plan, traces: list[np.ndarray]) -> list[np.ndarray]:

@@ -21,16 +21,20 @@ def log(root: Path) -> list[SyncedRun]:
     return log_chains(client, root, read_lock(root), client.get_experiment_by_name(EXPERIMENT).experiment_id)
 
 
+METRICS = "reports/metrics/hybrid/toy_hybrid"
+
+
 def write_hybrid(project: Path, with_score: bool) -> None:
     """Reports of a row, and the lock that fits them."""
-    reports = project / "reports" / "hybrid" / "toy_hybrid"
-    write_json(reports / "injected.json", {"n_units": 4, "n_spikes": 1200, "snr": [5.0, 9.0]})
+    reports, metrics = project / "reports" / "hybrid" / "toy_hybrid", project / METRICS
+    write_json(metrics / "injected.json", {"n_units": 4, "n_spikes": 1200, "snr": [5.0, 9.0]})
     write_text(reports / "injected.png", "a figure")
-    write_json(reports / "score.json", {"sorter": "lupin", "recall": 0.75, "recall_by_snr": {"snr_5_8": 0.5}})
+    write_json(metrics / "score.json", {"sorter": "lupin", "recall": 0.75, "recall_by_snr": {"snr_5_8": 0.5}})
     lock = read_lock(project)
 
     def entry(stage: str, outs: list[str], deps: list[dict]) -> dict:
-        paths = [f"reports/hybrid/toy_hybrid/{name}" for name in outs]
+        folders = {".json": METRICS, ".png": "reports/hybrid/toy_hybrid"}
+        paths = [f"{folders[Path(name).suffix]}/{name}" for name in outs]
         params = {"params.yaml": {"hybrid.toy_hybrid": ROW}}
         return {
             "cmd": stage, "params": params, "deps": deps,
@@ -58,8 +62,9 @@ def test_a_row_is_logged_once_with_its_numbers(project: Path) -> None:
     wanted = {"injected.n_units": 4.0, "injected.n_spikes": 1200.0, "score.recall": 0.75}
     assert {key: run.data.metrics[key] for key in wanted} == wanted
     assert run.data.metrics["score.recall_by_snr.snr_5_8"] == 0.5
-    artifacts = [item.path for item in connect(project).list_artifacts(run.info.run_id, "hybrid/toy_hybrid")]
-    assert artifacts == [f"hybrid/toy_hybrid/{name}" for name in ("injected.json", "injected.png", "score.json")]
+    for folder, names in {"metrics/hybrid": ["injected.json", "score.json"], "hybrid": ["injected.png"]}.items():
+        artifacts = [item.path for item in connect(project).list_artifacts(run.info.run_id, f"{folder}/toy_hybrid")]
+        assert artifacts == [f"{folder}/toy_hybrid/{name}" for name in names]
     assert log(project) == []
 
 
@@ -77,7 +82,7 @@ def test_a_score_of_another_plan_does_not_count(project: Path) -> None:
     write_hybrid(project, with_score=False)
     (unscored,) = [run for run in log(project) if run.ablation == "hybrid@toy_hybrid"]
     assert "score.recall" not in connect(project).get_run(unscored.run_id).data.metrics
-    (project / "reports" / "hybrid" / "toy_hybrid" / "injected.json").write_text("{}")
+    (project / METRICS / "injected.json").write_text("{}")
     assert [run for run in log(project) if run.ablation == "hybrid@toy_hybrid"] == []
 
 

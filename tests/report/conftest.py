@@ -176,3 +176,17 @@ def confusion_of() -> Callable[[dict[str, UnitTable]], pd.DataFrame]:
 @pytest.fixture(scope="session")
 def points_of() -> Callable[[dict[str, UnitTable]], pd.DataFrame]:
     return make_points
+
+
+@pytest.fixture
+def hybrid_of() -> Callable[..., dict[str, dict]]:
+    """What the stages hybrid and score_hybrid tell of a row."""
+
+    def told(accuracy: float | None = 0.75) -> dict[str, dict]:
+        found = {"n_assigned": 3, "n_well_detected": 2, "accuracy": accuracy, "recall": 0.8}
+        return {
+            "injected": {"n_units": 4, "n_dropped": 0, "n_spikes": 1200, "n_clipped": 0},
+            "score": {"sorter": "lupin", "n_hybrid": 4, **(found if accuracy is not None else {})},
+        }
+
+    return told

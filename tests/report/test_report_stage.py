@@ -29,6 +29,7 @@ def project(
     points_of: Callable,
     generative_of: Callable,
     generated: pd.DataFrame,
+    hybrid_of: Callable,
 ) -> Path:
     """A project whose stages before ``report`` have run."""
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
@@ -47,6 +48,8 @@ def project(
     for name in params.ablations:
         write_json(reports / "metrics" / f"{name}.json", metrics_of(name, two_tables, 0.7))
     write_json(reports / "metrics" / "generative.json", generative_of(two_tables))
+    for part, told in hybrid_of().items():
+        write_json(reports / "metrics" / "hybrid" / "toy_hybrid" / f"{part}.json", told)
     frames = {
         "generated": generated,
         "losses": losses,

@@ -27,7 +27,7 @@ def make_validation(tables: dict, success: bool = True) -> dict:
 def render(params: Params, two_tables: dict, metrics_of: Callable) -> Callable[..., str]:
     def page(tables: dict = two_tables, level: float = 0.8, with_control: bool = True, success: bool = True) -> str:
         metrics = {name: metrics_of(name, tables, level, with_control) for name in params.ablations}
-        return render_summary(params, tables, make_validation(tables, success), metrics, ALIKE, NOTHING_MADE)
+        return render_summary(params, tables, make_validation(tables, success), metrics, ALIKE, NOTHING_MADE, {})
 
     return page
 
@@ -91,7 +91,7 @@ def test_missed_expectations_are_told(render: Callable) -> None:
 
 def test_a_page_without_scores_says_so(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, NOTHING_MADE)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, NOTHING_MADE, {})
     assert "No dataset has enough labelled units to be scored." in page
 
 
@@ -104,7 +104,7 @@ def test_tables_are_whole(render: Callable, odd_tables: dict) -> None:
 def test_what_sets_datasets_apart_is_told(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
     apart = {"n_datasets": 2, "outside": [{"dataset": "toy_silicon", "column": "fwhm_ms_ks", "value": 0.75}]}
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics, apart, NOTHING_MADE)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, apart, NOTHING_MADE, {})
     assert "* `toy_silicon`: fwhm_ms_ks 0.75" in page
     assert "(validation/_between/index.html)" in page
 
@@ -112,7 +112,7 @@ def test_what_sets_datasets_apart_is_told(params: Params, two_tables: dict) -> N
 def test_a_single_dataset_is_compared_with_nothing(params: Params, two_tables: dict) -> None:
     metrics = {name: {"datasets": {}, "overall": {}} for name in params.ablations}
     page = render_summary(
-        params, two_tables, make_validation(two_tables), metrics, {"n_datasets": 1, "outside": []}, NOTHING_MADE
+        params, two_tables, make_validation(two_tables), metrics, {"n_datasets": 1, "outside": []}, NOTHING_MADE, {}
     )
     assert "_between" not in page
 
@@ -127,7 +127,7 @@ def test_what_is_made_up_is_told(
 ) -> None:
     metrics = {name: metrics_of(name, two_tables, 0.8) for name in params.ablations}
     made = generative_of(two_tables)
-    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, made)
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, made, {})
     rows = [row for row in rows_of(page, "**toy_silicon**") if row[1] in ("waveform", "isi", "acg")]
     assert [row[1] for row in rows] == ["waveform", "isi"]
     assert rows[0][2:] == ["30", "0.100", "0.200", "0.250", "1.000", "50%"]
@@ -138,3 +138,18 @@ def test_what_is_made_up_is_told(
 
 def test_nothing_made_up_is_told(render: Callable) -> None:
     assert "No dataset has units to be tested on." in render()
+
+
+def test_what_sorters_found_has_a_row(
+    params: Params, two_tables: dict, metrics_of: Callable, hybrid_of: Callable, render: Callable
+) -> None:
+    metrics = {name: metrics_of(name, two_tables, 0.8) for name in params.ablations}
+    told = {"toy_hybrid": hybrid_of()}
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, NOTHING_MADE, told)
+    (row,) = rows_of(page, "`toy_hybrid`")
+    assert row[1:8] == ["toy_recording (lupin)", "4", "1,200", "3", "2", "0.75", "0.80"]
+    assert "(hybrid/toy_hybrid/score.png)" in row[8]
+    told = {"toy_hybrid": hybrid_of(None)}
+    page = render_summary(params, two_tables, make_validation(two_tables), metrics, ALIKE, NOTHING_MADE, told)
+    assert rows_of(page, "`toy_hybrid`")[0][4:8] == ["0", "0", "–", "–"]
+    assert "How well sorting finds neurons" not in render()

@@ -54,7 +54,7 @@ def test_a_row_becomes_a_plan_traces_and_a_figure(project: Path) -> None:
     hybrid.main(["mix"])
     folder = project / "data" / "hybrid" / "mix"
     assert {path.name for path in (folder / "plan").iterdir()} == {"plan.npz", "plan.json", "hybrid_units.csv"}
-    told = json.loads((project / "reports/hybrid/mix/injected.json").read_text())
+    told = json.loads((project / "reports/metrics/hybrid/mix/injected.json").read_text())
     assert (told["n_units"], told["n_dropped"], told["n_clipped"]) == (2, 0, 0)
     assert told["n_spikes"] == pytest.approx(2 * 15 * 12, rel=0.25)
     assert all(14.9 < snr < 20.1 for snr in told["snr"])
@@ -92,7 +92,7 @@ def test_a_real_sorter_finds_the_large_units(project: Path) -> None:
     hybrid.main(["mix"])
     score_hybrid.main(["mix"])
     reports = project / "reports" / "hybrid" / "mix"
-    told = json.loads((reports / "score.json").read_text())
+    told = json.loads((project / "reports" / "metrics" / "hybrid" / "mix" / "score.json").read_text())
     assert told["sorter"] == "lupin"
     assert told["n_hybrid"] == 2
     units = pd.read_csv(reports / "units.csv")

@@ -32,7 +32,7 @@ class Request:
 
     table: UnitTable
     predictor: Any
-    origin: dict[str, str]
+    origin: "dict[str, str | np.ndarray]"
     has_data: "np.ndarray"
 
     @property
@@ -77,6 +77,7 @@ def load_request(arguments: argparse.Namespace) -> Request:
         A folder, model or option that cannot be used.
     """
     from ..core.config import Params
+    from ..cvae.units import tell_regions
     from ..features.transforms import normalise
 
     root = find_root()
@@ -94,7 +95,8 @@ def load_request(arguments: argparse.Namespace) -> Request:
     has_data = present.sum(axis=1) > 0
     if not has_data.all():
         LOGGER.warning("%d of %d units have no usable modality: left empty", (~has_data).sum(), len(has_data))
-    return Request(table, predictor, origin, has_data)
+    told = {"region": tell_regions(table)[has_data]} if "region" in predictor.vocabulary else {}
+    return Request(table, predictor, {**origin, **told}, has_data)
 
 
 def deliver(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:

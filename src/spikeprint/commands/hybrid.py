@@ -30,25 +30,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--config", type=Path, metavar="FILE.yaml", help="options")
     plan.add_argument("--source", help="recording: folder, file or glob")
     plan.add_argument("--sorting", help="its sorting, of any layout that `spikeprint add` reads")
-    plan.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option, e.g. n_units=5")
+    plan.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option, e.g. n_units=5 or relocate.mode=interpolate; docs/params.md lists them",
+    )
     plan.add_argument("--force", action="store_true", help="replace the plan that is there")
     apply = steps.add_parser("apply", help="write the recording with the hybrid units")
-    apply.add_argument("target", type=Path)
+    apply.add_argument("target", type=Path, help="folder of the plan")
     apply.add_argument("--source", help="the recording, where it is no longer where the plan found it")
     apply.add_argument("--in-place", action="store_true", help="change the recording itself; remove takes it back")
     apply.add_argument("--resume", action="store_true", help="go on with a run in place that was interrupted")
     apply.add_argument("--force", action="store_true", help="replace the files that are there")
     remove = steps.add_parser("remove", help="take the hybrid units out again")
-    remove.add_argument("target", type=Path)
+    remove.add_argument("target", type=Path, help="folder of the plan")
     remove.add_argument("--out", type=Path, metavar="FOLDER", help="write the source anew there; the hybrid stays")
     remove.add_argument("--resume", action="store_true", help="also after a run in place that was interrupted")
     score = steps.add_parser("score", help="compare a sorting with the truth")
-    score.add_argument("target", type=Path)
+    score.add_argument("target", type=Path, help="folder of the plan")
     score.add_argument("sorting", type=Path, help="sorting of the hybrid recording, of any layout")
-    score.add_argument("--tolerance-ms", type=float, default=0.4, help="spikes so near are one (default 0.4)")
+    score.add_argument(
+        "--tolerance-ms", type=float, default=0.4, metavar="MS", help="spikes so near are one (default 0.4)"
+    )
     score.add_argument("--out", type=Path, metavar="FOLDER", help="default: TARGET/score")
     export = steps.add_parser("export", help="write the truth in another layout")
-    export.add_argument("target", type=Path)
+    export.add_argument("target", type=Path, help="folder of the plan")
     export.add_argument("out", type=Path, help="folder, or .nwb file, to write")
     export.add_argument("--format", choices=FORMATS, required=True)
     for step in (plan, apply, remove, score, export):

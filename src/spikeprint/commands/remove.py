@@ -36,11 +36,12 @@ def run(arguments: argparse.Namespace) -> int:
     before = path.read_bytes().decode("utf-8")
     raw = root / "data" / "raw" / name
     is_tracked = raw.with_name(f"{name}.dvc").is_file()
+    hybrids = [key for key, row in params.hybrid.items() if row.recording == name]
     with ExitStack() as undo:
         undo.callback(write_text, path, before)
         after = drop_row(before, name)
         if name in params.recordings:
-            for hybrid in [key for key, row in params.hybrid.items() if row.recording == name]:
+            for hybrid in hybrids:
                 after = drop_row(after, hybrid, "hybrid")
             after = drop_row(after, name, "recordings")
         write_text(path, drop_row(after, name, "localized") if name in params.localized else after)
@@ -61,6 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         "reports/localization",
     )
     derived = [root / place / name for place in places]
+    derived += [
+        root / place / key for place in ("data/hybrid", "reports/hybrid", "reports/metrics/hybrid") for key in hybrids
+    ]
     for folder in [*([raw] if is_tracked else []), *derived]:
         shutil.rmtree(folder, ignore_errors=True)
     for file in (f"metrics/validation/{name}.json", f"explorer/{name}.html"):

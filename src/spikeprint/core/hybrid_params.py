@@ -5,7 +5,7 @@ Unlike the rest of ``params.yaml`` every key has a default here: a plan for one 
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .fields import Fraction, Positive, Section, Whole
 
@@ -115,13 +115,20 @@ class DriftParams(Section):
     step_um: Above = Field(default=1.0, description="displacements are rounded to multiples of this, µm")
 
 
+def _list_one(value: Any) -> Any:
+    """A single id is a list of one."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 class HybridParams(Section):
     """One plan of hybrid units."""
 
     source: str | list[str] | None = Field(default=None, description="recording: folder, file, glob or list of files")
     sorting: str | None = Field(default=None, description="its sorting, of any layout that `spikeprint add` reads")
     target: str | None = Field(default=None, description="folder for the plan and what is made from it")
-    units: Literal["auto"] | list[str | int] = Field(default="auto", description="ids as the sorter wrote them")
+    units: Annotated[Literal["auto"] | list[str | int], BeforeValidator(_list_one)] = Field(
+        default="auto", description="ids as the sorter wrote them"
+    )
     n_units: Positive = Field(default=10, description="auto: how many")
     seed: Annotated[Whole, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of every draw")
     mode: Literal["svd", "mean"] = Field(default="svd", description="spikes vary as the unit's own, or are its mean")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from ..features.descriptors import describe
 from ..features.transforms import normalise
@@ -87,7 +87,8 @@ class Batches:
     """Iterate over batches of whole tensors, already on the side of the network.
 
     Training gives a new seeded order in every epoch; otherwise the order is fixed. No batch holds a single unit (batch
-    normalisation needs two): the last ones share their units evenly.
+    normalisation needs two): the last ones share their units evenly. Where several processes train together, each takes
+    its share of every training batch.
     """
 
     def __init__(self, units: UnitTensors, batch_size: int, generator: torch.Generator | None = None) -> None:
@@ -101,8 +102,10 @@ class Batches:
     def __iter__(self) -> Iterator[UnitTensors]:
         n = len(self.units)
         order = torch.randperm(n, generator=self.generator) if self.generator else torch.arange(n)
+        is_shared = self.generator is not None and distributed.is_available() and distributed.is_initialized()
+        share = slice(distributed.get_rank(), None, distributed.get_world_size()) if is_shared else slice(None)
         for rows in torch.tensor_split(order, self.n_batches):
-            yield self.units.take(rows)
+            yield self.units.take(rows[share])
 
 
 def hide_class(units: UnitTensors) -> UnitTensors:

@@ -44,7 +44,7 @@ class Units:
 def stack_units(tables: Mapping[str, UnitTable]) -> Units:
     """Join canonical tables, dataset name -> UnitTable, into one set of units."""
     origin = {key: np.concatenate([np.full(len(t.labels), t.card[key]) for t in tables.values()]) for key in ORIGIN}
-    origin["region"] = np.concatenate([_regions(t) for t in tables.values()])
+    origin["region"] = np.concatenate([tell_regions(t) for t in tables.values()])
     raw = {
         name: np.concatenate([np.asarray(getattr(t, name), dtype=np.float64) for t in tables.values()])
         for name in INPUT_LENGTHS
@@ -52,8 +52,8 @@ def stack_units(tables: Mapping[str, UnitTable]) -> Units:
     return Units(raw, origin, np.concatenate([t.labels for t in tables.values()]).astype(str))
 
 
-def _regions(table: UnitTable) -> np.ndarray:
-    """(n_units,) str, ``""`` where the metadata does not tell"""
+def tell_regions(table: UnitTable) -> np.ndarray:
+    """Return the brain region of each unit (n_units,) str, ``""`` where the metadata does not tell."""
     column = next((name for name in REGION_COLUMNS if name in table.metadata), None)
     if column is None:
         return np.full(len(table.labels), "")

@@ -71,8 +71,8 @@ def relocate(
     if not len(fits):
         raise DataError(
             f"no place for it: {len(channels)} contacts around channel {channels[0]} fit the probe at {len(shifts)} "
-            f"shifts, none of them {params.min_um:g} to {largest:g} µm long; use relocate.mode interpolate, or a "
-            "smaller channels.radius_um"
+            f"shifts, none of them {params.min_um:g} to {largest:g} µm long; use relocate.mode interpolate, a "
+            "smaller channels.radius_um, or (few contacts, as a tetrode's) mode none: the same contacts, other times"
         )
     fits = fits[np.argsort(distance[fits], kind="stable")]
     chosen = fits[_draw(len(fits), params.weights, rng)]
@@ -140,7 +140,7 @@ def _interpolate(
     if not len(fits):
         raise DataError(
             f"no place for it: no contact {params.min_um:g} to {largest:g} µm from channel {channels[0]}; change "
-            "relocate.min_um or max_um"
+            "relocate.min_um or max_um, or use relocate.mode none: the same contacts, other times"
         )
     fits = fits[np.argsort(distance[fits], kind="stable")]
     shift = shifts[fits[_draw(len(fits), params.weights, rng)]]

@@ -59,6 +59,44 @@ def measure_templates(source: RawSource, trains: Trains, units: list[int], windo
     return found
 
 
+def measure_before_after(
+    plan: Plan, source: RawSource, trains: Trains, hybrid: RawSource
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measure what the spikes of each source unit and of its hybrid look like, each on the contact of its peak.
+
+    Parameters
+    ----------
+    source, trains : the traces of the plan and their sorting
+    hybrid : the traces with the hybrid units
+
+    Returns
+    -------
+    before, after : (n_units, n_samples) float32, in µV where gains are known, else in bits; the extremum of ``before``
+        lies where that of ``after`` does
+    """
+    window, units = Window(plan.before, plan.n_samples), range(len(plan.units))
+    owners = trains.index([unit.source_unit for unit in plan.units])
+    found = measure_templates(source, trains, owners, window, plan.seed)
+    added = measure_templates(hybrid, _trains_of(plan), list(units), window, plan.seed)
+    gains = np.where(np.isfinite(plan.source.gains_uv), plan.source.gains_uv, 1.0).astype(np.float32)
+    before, after = np.zeros((2, len(units), plan.n_samples), dtype=np.float32)
+    for k in units:
+        old, new = int(np.ptp(found[k], axis=0).argmax()), plan.units[k].peak_channel
+        after[k] = added[k, :, new] * gains[new]
+        trace = found[k, :, old] * gains[old]
+        before[k] = _shift(trace[None, :, None], int(np.abs(after[k]).argmax() - np.abs(trace).argmax()))[0, :, 0]
+    return before, after
+
+
+def _trains_of(plan: Plan) -> Trains:
+    """The hybrid spikes, unit after unit."""
+    order = np.argsort(plan.spikes["unit"], kind="stable")
+    counts = np.bincount(plan.spikes["unit"], minlength=len(plan.units))
+    ids = np.array([str(unit.unit_id) for unit in plan.units], dtype=str)
+    segment, sample = (plan.spikes[name][order].astype(np.int64) for name in ("segment", "sample"))
+    return Trains(ids, segment, sample, np.concatenate([[0], np.cumsum(counts)]))
+
+
 def _shift(templates: np.ndarray, shift: int) -> np.ndarray:
     """Templates later by ``shift`` samples."""
     moved = np.zeros(templates.shape, dtype=np.float64)

@@ -1,6 +1,7 @@
 """Figures of hybrid ground truth. Enters: a plan and a piece of traces, or the tables of a score. Leaves: figures."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +14,43 @@ from ..core.hybrid_plan import Plan
 from .style import FAINT, GRID, INK, MUTED, PALETTE, RC, WIDTH_IN
 
 SHOWN_UNITS, SHOWN_CHANNELS = 7, 10
+SHOWN_SORTED = 24
+"""Columns of the confusion matrix, the assigned units first; the others are drawn as one."""
 DPI = 150
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; without the tag of the software the bytes depend on the numbers only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
-def plot_plan(plan: Plan, original: np.ndarray, changed: np.ndarray, first: int) -> Figure:
-    """Draw what was put where: the probe, the waveforms, and a piece of traces before and after.
+@dataclass(frozen=True)
+class Change:
+    """What a plan has done to its traces, measured.
 
-    Parameters
+    Attributes
     ----------
-    original, changed : (n, n_channels), the same piece of a segment without and with the hybrid units
+    before, after : (n_units, n_samples) mean waveform of each source unit, and of its hybrid
+    original, changed : (n, n_channels), the same piece of the first segment without and with the hybrid units
     first : its first sample
     """
+
+    before: np.ndarray
+    after: np.ndarray
+    original: np.ndarray
+    changed: np.ndarray
+    first: int
+
+
+def plot_plan(plan: Plan, change: Change) -> Figure:
+    """Draw what was put where: the probe, the waveforms and a piece of traces before and after."""
     with rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, 4.6), layout="constrained")
         probe, shapes, traces = figure.subplots(1, 3, gridspec_kw={"width_ratios": (0.6, 1.1, 1.6)})
         _draw_probe(probe, plan)
-        _draw_waveforms(shapes, plan)
-        _draw_traces(traces, plan, original, changed, first)
+        _draw_waveforms(shapes, plan, change)
+        _draw_traces(traces, plan, change)
     return figure
 
 
@@ -49,19 +65,24 @@ def plot_score(
     """
     with rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, 5.6), layout="constrained")
-        axes = figure.subplot_mosaic([["snr", "amplitude_uv", "rate_hz"], ["lag", "confusion", "confusion"]])
+        (upper,), (lower,) = figure.subfigures(
+            2, 1, squeeze=False
+        )  # of their own: labels below would tear the panels above apart
+        axes = dict(zip(("snr", "amplitude_uv", "rate_hz"), upper.subplots(1, 3), strict=True))
+        lag, matrix = lower.subplots(1, 2, gridspec_kw={"width_ratios": (1, 2)})
         titles = {"snr": "SNR", "amplitude_uv": "amplitude (µV)", "rate_hz": "rate (Hz)"}
         for name, title in titles.items():
             axis = axes[name]
-            axis.scatter(units[name], units["accuracy"], s=28, color=PALETTE[0], label="accuracy", zorder=3)
-            axis.scatter(units[name], units["recall"], s=22, facecolor="none", edgecolor=PALETTE[3], label="recall")
+            axis.scatter(units[name], units["accuracy"], s=22, color=PALETTE[0], label="accuracy", zorder=3)
+            ring = {"facecolor": "none", "edgecolor": PALETTE[3], "linewidth": 1.2}
+            axis.scatter(units[name], units["recall"], s=70, **ring, label="recall", zorder=3)
             _draw_fit(axis, units[name], fits.get(name, {}))
             axis.set(xlabel=title, ylim=(-0.04, 1.04))
             axis.grid(axis="y", color=GRID, linewidth=0.7)
         axes["snr"].legend(loc="lower right")
         axes["snr"].set_title("found, against what they are")
-        _draw_lags(axes["lag"], lags)
-        _draw_confusion(axes["confusion"], confusion)
+        _draw_lags(lag, lags)
+        _draw_confusion(matrix, confusion)
     return figure
 
 
@@ -80,33 +101,35 @@ def _draw_probe(axis: Axes, plan: Plan) -> None:
     axis.set(title="from source to hybrid", xlabel="µm", ylabel="depth (µm)")
 
 
-def _draw_waveforms(axis: Axes, plan: Plan) -> None:
-    """The mean of every unit on its peak channel, as injected."""
-    templates = plan.templates()
-    rate_hz = plan.source.sampling_frequency_hz
-    time_ms = (np.arange(plan.n_samples) - plan.before) / rate_hz * 1000
-    gains = np.where(np.isfinite(plan.source.gains_uv), plan.source.gains_uv, 1.0)
+def _draw_waveforms(axis: Axes, plan: Plan, change: Change) -> None:
+    """The mean of every unit on its peak channel: dashed where it was copied from, whole where it was put."""
+    time_ms = (np.arange(plan.n_samples) - plan.before) / plan.source.sampling_frequency_hz * 1000
     for unit in plan.units[:SHOWN_UNITS]:
-        trace = templates[unit.unit_id][:, unit.peak_channel] * gains[unit.peak_channel]
-        axis.plot(time_ms, trace, color=PALETTE[unit.unit_id % len(PALETTE)], label=f"{unit.unit_id}")
+        color = PALETTE[unit.unit_id % len(PALETTE)]
+        axis.plot(time_ms, change.before[unit.unit_id], color=color, linewidth=0.9, linestyle=(0, (3, 1.5)))
+        axis.plot(time_ms, change.after[unit.unit_id], color=color, label=f"{unit.unit_id}")
     axis.axhline(0, color=GRID, linewidth=0.8, zorder=0)
     axis.legend(title="hybrid unit", loc="lower right", ncols=2)
     unit_text = "µV" if np.isfinite(plan.source.gains_uv).any() else "bits"
-    axis.set(title="mean waveforms", xlabel="ms from the trough", ylabel=unit_text)
+    axis.set(title="waveforms: source (dashed), hybrid", xlabel="ms from the trough", ylabel=unit_text)
 
 
-def _draw_traces(axis: Axes, plan: Plan, original: np.ndarray, changed: np.ndarray, first: int) -> None:
+def _draw_traces(axis: Axes, plan: Plan, change: Change) -> None:
     """The channels that change most, before and after."""
+    original, changed, first = change.original, change.changed, change.first
     size = np.abs(changed.astype(np.float64) - original).max(axis=0)
     shown = np.sort(np.argsort(-size, kind="stable")[:SHOWN_CHANNELS])
-    time_ms = (np.arange(len(original)) + first) / plan.source.sampling_frequency_hz * 1000
+    rate_hz = plan.source.sampling_frequency_hz
+    time_ms = np.arange(len(original)) / rate_hz * 1000
     step = max(float(np.ptp(changed[:, shown].astype(np.float64), axis=0).max()) * 0.6, 1.0)
     for row, channel in enumerate(shown):
         for traces, color, width in ((changed, PALETTE[3], 1.1), (original, INK, 0.7)):
             level = traces[:, channel].astype(np.float64)
             axis.plot(time_ms, level - np.median(original[:, channel]) + row * step, color=color, linewidth=width)
     axis.set_yticks(np.arange(len(shown)) * step, [str(channel) for channel in shown])
-    axis.set(title="traces: before (black), with hybrid spikes (orange)", xlabel="ms", ylabel="channel")
+    axis.set(
+        title="traces: before (black), after (orange)", xlabel=f"ms from {first / rate_hz:.3f} s", ylabel="channel"
+    )
 
 
 def _draw_fit(axis: Axes, values: pd.Series, fit: Mapping[str, float]) -> None:
@@ -130,6 +153,9 @@ def _draw_lags(axis: Axes, lags: pd.DataFrame) -> None:
 
 def _draw_confusion(axis: Axes, confusion: pd.DataFrame) -> None:
     """Pairs of spikes as a share of each row."""
+    if (n_others := confusion.shape[1] - 1 - SHOWN_SORTED) > 0:
+        others = confusion.iloc[:, SHOWN_SORTED:-1].sum(axis=1).rename(f"{n_others} others")
+        confusion = pd.concat([confusion.iloc[:, :SHOWN_SORTED], others, confusion.iloc[:, -1:]], axis=1)
     values = confusion.to_numpy(dtype=np.float64)
     axis.imshow(values / np.maximum(values.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axis.set_yticks(range(len(confusion)), list(confusion.index))

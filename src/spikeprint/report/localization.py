@@ -161,7 +161,11 @@ def plot_sizes(cloud: Cloud, depth_um: float = 20.0) -> Figure:
     """
     with rc_context(RC):
         figure = Figure(figsize=(WIDTH_IN, 5.4), layout="constrained")
-        axes = figure.subplot_mosaic([["x", "y", "z"], ["map", "map", "spread"]])
+        (upper,), (lower,) = figure.subfigures(
+            2, 1, squeeze=False
+        )  # of their own: the colour bar would tear the panels above apart
+        axes = dict(zip("xyz", upper.subplots(1, 3), strict=True))
+        axes["map"], axes["spread"] = lower.subplots(1, 2, gridspec_kw={"width_ratios": (2.2, 1)})
         for i, name in enumerate("xyz"):
             values = cloud.xyz_um[:, i]
             style: dict[str, Any] = {"s": 1.5, "color": PALETTE[0], "alpha": 0.3, "linewidth": 0, "rasterized": True}
@@ -170,7 +174,7 @@ def plot_sizes(cloud: Cloud, depth_um: float = 20.0) -> Figure:
         depths, means = average_sizes(cloud, depth_um)
         extent = (0.0, float(means.shape[1]), float(depths[0] - depth_um / 2), float(depths[-1] + depth_um / 2))
         drawn = axes["map"].imshow(means, aspect="auto", origin="lower", extent=extent, cmap="viridis")
-        figure.colorbar(drawn, ax=axes["map"], label="mean log10 size", pad=0.01)
+        lower.colorbar(drawn, ax=axes["map"], label="mean log10 size", pad=0.01)
         axes["map"].set(title="does a depth keep its size?", xlabel="time (s)", ylabel="depth (µm)")
         _, certain = average_sizes(cloud, depth_um, MIN_SPIKES)
         spread = np.array([np.nanstd(row) if np.isfinite(row).sum() > 1 else np.nan for row in certain])

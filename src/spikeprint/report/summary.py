@@ -40,6 +40,7 @@ def render_summary(
     metrics: Mapping[str, Mapping[str, Any]],
     comparison: Mapping[str, Any],
     generative: Mapping[str, Any],
+    hybrids: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Return ``reports/summary.md``: what came in, what was trained, how good it is, how to read it.
 
@@ -51,6 +52,7 @@ def render_summary(
     metrics : ablation -> content of ``reports/metrics/<ablation>.json``
     comparison : content of ``reports/metrics/comparison.json``
     generative : content of ``reports/metrics/generative.json``
+    hybrids : row of ``hybrid`` -> what is in ``reports/metrics/hybrid/<row>/``, ``injected`` and ``score``
     """
     registered, split = params.register_.ablation, params.evaluate
     rows = sorted(metrics, key=lambda name: name != registered)
@@ -78,6 +80,7 @@ def render_summary(
         "## What the model makes up",
         *_generative(generative),
         "![Imputed, swapped, interpolated and sampled traces](figures/generative.png)",
+        *_hybrids(params, hybrids),
         "## How to read it",
         how,
         "## Limits",
@@ -233,6 +236,35 @@ def _generative(scores: Mapping[str, Any]) -> list[str]:
             "smoother than what is measured."
         )
     return parts
+
+
+def _hybrids(params: Params, hybrids: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """How sorters found neurons that were put into recordings; nothing where there are none."""
+    if not hybrids:
+        return []
+    rows = []
+    for name, told in hybrids.items():
+        put, score, page = told["injected"], told["score"], f"hybrid/{name}"
+        rates = [NONE if score.get(key) is None else f"{score[key]:.2f}" for key in ("accuracy", "recall")]
+        rows.append(
+            [
+                f"`{name}`",
+                f"{params.hybrid[name].recording} ({score['sorter']})",
+                f"{put['n_units']:,}",
+                f"{put['n_spikes']:,}",
+                f"{score.get('n_assigned', 0):,}",
+                f"{score.get('n_well_detected', 0):,}",
+                *rates,
+                f"[injected]({page}/injected.png), [found]({page}/score.png), [units]({page}/units.csv)",
+            ]
+        )
+    columns = ["row", "recording (sorter)", "put in", "spikes", "found", "well", "accuracy", "recall", "figures"]
+    return [
+        "## How well sorting finds neurons",
+        "Artificial neurons of known spike times were put into recordings and the recordings sorted. *Well*: accuracy "
+        "of at least 0.8; accuracy and recall are means over all that were put in.",
+        _table(columns, rows, numeric=range(2, 8)),
+    ]
 
 
 def _ablation_table(params: Params, rows: Sequence[str]) -> str:

@@ -18,12 +18,13 @@ from ..core.hybrid_plan import Plan
 from ..core.runtime import timed
 from ..hybrid.files import apply
 from ..hybrid.make import make_plan
+from ..hybrid.templates import measure_before_after
 from ..io.hybrid.motion import read_motion
 from ..io.hybrid.outputs import UNITS, name_hybrid, tabulate_units, write_outputs
 from ..io.hybrid.plans import write_plan
-from ..io.hybrid.sortings import read_given_times, read_trains
+from ..io.hybrid.sortings import Trains, read_given_times, read_trains
 from ..io.hybrid.source import RawSource, open_source, reopen
-from ..report.hybrid import plot_plan, save_figure
+from ..report.hybrid import Change, plot_plan, save_figure
 from . import pick_row, require_recording, run_stage
 
 LOGGER = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> None:
     name = pick_row(argv, params.hybrid, "hybrid")
     row = params.hybrid[name]
     require_recording(row.recording, params.recordings, f"hybrid.{name}.recording")
-    source, plan = _plan(root, row)
+    source, trains, plan = _plan(root, row)
     folder = root / "data" / "hybrid" / name
     with timed(f"hybrid {name}"):
         write_plan(folder / "plan", plan)
@@ -60,9 +61,8 @@ def main(argv: list[str]) -> None:
         write_outputs(traces, plan, report.files, source)
     n_bytes = sum(path.stat().st_size for path in report.files)
     LOGGER.info("  %d spikes of %d units, %.0f MB/s", len(plan.spikes), len(plan.units), n_bytes / 1e6 / spent)
-    told = root / "reports" / "hybrid" / name
     write_json(
-        told / "injected.json",
+        root / "reports" / "metrics" / "hybrid" / name / "injected.json",
         {
             "n_units": len(plan.units),
             "n_dropped": len(plan.dropped),
@@ -72,12 +72,12 @@ def main(argv: list[str]) -> None:
             "amplitude_uv": [unit.amplitude_uv for unit in plan.units],
         },
     )
-    first, original, changed = _cut(plan, source, reopen(plan.source, report.files))
-    save_figure(plot_plan(plan, original, changed, first), told / "injected.png")
+    change = _measure(plan, source, trains, reopen(plan.source, report.files))
+    save_figure(plot_plan(plan, change), root / "reports" / "hybrid" / name / "injected.png")
 
 
-def _plan(root: Path, row: HybridRow) -> tuple[RawSource, Plan]:
-    """The source and a plan that names it relative to the project."""
+def _plan(root: Path, row: HybridRow) -> tuple[RawSource, Trains, Plan]:
+    """The source, its sorting, and a plan that names both relative to the project."""
     places = {"source": f"data/raw/{row.recording}", "sorting": f"data/interim/sortings/{row.recording}"}
     source = open_source(root / places["source"], row)
     trains = read_trains(root / places["sorting"], source, row.one_based)
@@ -85,17 +85,18 @@ def _plan(root: Path, row: HybridRow) -> tuple[RawSource, Plan]:
     given = None if row.times.file is None else read_given_times(root / row.times.file)
     plan = make_plan(source, trains, row, motion, given)
     config = {key: value for key, value in plan.config.items() if key in HybridParams.model_fields}
-    return source, replace(plan, config=config | places, source=replace(plan.source, path=places["source"]))
+    return source, trains, replace(plan, config=config | places, source=replace(plan.source, path=places["source"]))
 
 
-def _cut(plan: Plan, source: RawSource, hybrid: RawSource) -> tuple[int, np.ndarray, np.ndarray]:
-    """The 40 ms of the first segment with most hybrid spikes: first sample, traces without and with them."""
+def _measure(plan: Plan, source: RawSource, trains: Trains, hybrid: RawSource) -> Change:
+    """What is drawn: waveforms before and after, and the 40 ms of the first segment with most hybrid spikes."""
     length = min(round(SNIPPET_MS * source.sampling_frequency_hz / 1000), source.counts[0])
     samples = plan.spikes["sample"][plan.of_segment(0)]
     edges = np.arange(0, source.counts[0] + length, length)
     first = int(edges[np.histogram(samples, edges)[0].argmax()])
     stop = min(first + length, source.counts[0])
-    return first, source.read(0, first, stop), hybrid.read(0, first, stop)
+    waveforms = measure_before_after(plan, source, trains, hybrid)
+    return Change(*waveforms, source.read(0, first, stop), hybrid.read(0, first, stop), first)
 
 
 if __name__ == "__main__":

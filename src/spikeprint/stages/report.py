@@ -30,6 +30,12 @@ def main(argv: list[str]) -> None:
     metrics: dict[str, Any] = {name: read_json(reports / "metrics" / f"{name}.json") for name in params.ablations}
     comparison = read_json(reports / "metrics" / "comparison.json")
     generative = read_json(reports / "metrics" / "generative.json")
+    hybrids = {
+        name: {
+            part: read_json(reports / "metrics" / "hybrid" / name / f"{part}.json") for part in ("injected", "score")
+        }
+        for name in params.hybrid
+    }
     styles = make_styles(label for table in tables.values() for label in table.labels)
     with timed("report"):
         figures = {
@@ -46,7 +52,7 @@ def main(argv: list[str]) -> None:
             for name, figure in figures.items():
                 # Without the Software tag the bytes depend on the numbers only, so `dvc diff` shows real changes.
                 figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
-        page = render_summary(params, tables, validation, metrics, comparison, generative)
+        page = render_summary(params, tables, validation, metrics, comparison, generative, hybrids)
         write_text(reports / "summary.md", page)
     LOGGER.info("wrote reports/summary.md")
 

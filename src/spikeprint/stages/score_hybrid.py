@@ -48,7 +48,8 @@ def main(argv: list[str]) -> None:
     reports = root / "reports" / "hybrid" / name
     write_csv(reports / "units.csv", told.units.join(templates))
     write_csv(reports / "confusion.csv", told.confusion.rename_axis("truth").reset_index())
-    write_json(reports / "score.json", {"sorter": sorter, **told.summary, "fits": told.fits})
+    metrics = root / "reports" / "metrics" / "hybrid" / name
+    write_json(metrics / "score.json", {"sorter": sorter, **told.summary, "fits": told.fits})
     save_figure(plot_score(told.units, told.confusion, told.lags, told.fits), reports / "score.png")
     summary = told.summary
     LOGGER.info("  %s found %d of %d", sorter, summary.get("n_assigned", 0), summary["n_hybrid"])

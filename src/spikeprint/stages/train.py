@@ -42,7 +42,8 @@ def main(argv: list[str]) -> None:
     _require_validation(root, params)
     store = find_store(root, f"train-{name}")
     tasks = plan(store, load_units(root, params), params, params.ablation(name))
-    n_workers = 1 if torch.cuda.is_available() else count_workers()
+    is_alone = torch.cuda.is_available() or params.ablation(name).n_devices > 1
+    n_workers = 1 if is_alone else count_workers()
     fitted: dict[str, FittedCVAE] = {}
     with timed(f"train@{name}: {len(tasks)} networks"):
         for task, result in zip(tasks, map_tasks(train, tasks, n_workers, "spikeprint.cvae.fit"), strict=True):

@@ -169,9 +169,13 @@ def _write_slot(slot: int, number: int, spikes: slice, is_removal: bool, samples
     body = struct.pack("<qqqqq", number, spikes.start, spikes.stop, int(is_removal), len(payload))
     check = zlib.crc32(payload, zlib.crc32(body))
     head = _MAGIC + body + struct.pack("<I", check)
-    written = os.pwritev(slot, [head, payload], 0)
-    if written != len(head) + len(payload):
-        raise DataError(f"the journal cannot be written ({written} of {len(head) + len(payload)} bytes); make room")
+    size = len(head) + len(payload)
+    try:
+        written = os.pwritev(slot, [head, payload], 0)
+    except OSError as error:
+        raise DataError(f"the journal cannot be written ({error.strerror}); make room, then use --resume") from None
+    if written != size:
+        raise DataError(f"the journal cannot be written ({written} of {size} bytes); make room, then use --resume")
 
 
 def _parse(content: bytes) -> _Record | None:

@@ -56,7 +56,7 @@ def write_outputs(folder: Path, plan: Plan, files: Sequence[Path], source: RawSo
             _write_meta(given.with_suffix(".meta"), path, folder)
     elif is_beside:
         given = source.path / "recording.json"
-        write_json(folder / "recording.json", read_json(given) if given.is_file() else _describe(plan))
+        write_json(folder / "recording.json", read_json(given) if given.is_file() else _describe(plan, source))
 
 
 def tabulate_units(plan: Plan) -> pd.DataFrame:
@@ -150,8 +150,9 @@ def write_probe(path: Path, plan: Plan) -> None:
         probeinterface.write_probeinterface(temporary, group)
 
 
-def _describe(plan: Plan) -> dict[str, object]:
-    """Content of ``recording.json``."""
+def _describe(plan: Plan, source: RawSource) -> dict[str, object]:
+    """Content of ``recording.json``; an offset is known of recordings that SpikeInterface reads."""
+    offsets = np.unique(source.recording.get_channel_offsets() if source.recording is not None else [])
     gains = plan.source.gains_uv[np.isfinite(plan.source.gains_uv)]
     return {
         "sampling_frequency_hz": plan.source.sampling_frequency_hz,
@@ -159,7 +160,7 @@ def _describe(plan: Plan) -> dict[str, object]:
         "dtype": plan.source.dtype,
         "byte_offset": plan.source.byte_offset,
         "gain_uv": float(gains[0]) if len(gains) and np.ptp(gains) == 0 else None,
-        "offset_uv": 0.0,
+        "offset_uv": float(offsets[0]) if len(offsets) == 1 else 0.0,
         "is_filtered": False,
     }
 

@@ -3,6 +3,8 @@
 Memory: one block per thread, whatever the length. A file takes its name when it is whole.
 """
 
+import errno
+import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ from .source import RawSource
 BLOCK_BYTES = 1 << 20
 """Fits the caches: a block is read, changed and written while it is there."""
 PAGE_BYTES = 4096
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Change = Callable[[np.ndarray, int, int], Any]
 """(block, segment, first sample) -> what is to be told of it; changes the block in place."""
 
@@ -68,6 +71,32 @@ def choose_rows(row_bytes: int) -> int:
     return max(round(rows / page), 1) * page if page <= 4 * rows else rows
 
 
+def make_buffer(n_rows: int, n_channels: int, dtype: np.dtype) -> tuple[np.ndarray, memoryview]:
+    """Return room for a block, (n_rows, n_channels) and its bytes, that begins with a memory page.
+
+    NumPy's own begins 16 bytes into one, where the system took up to 1.45 times as long to copy (measured once).
+    """
+    room = memoryview(mmap.mmap(-1, n_rows * n_channels * dtype.itemsize))
+    return np.frombuffer(room, dtype).reshape(n_rows, n_channels), room
+
+
+def _reserve(file: int, n_bytes: int, folder: Path) -> None:
+    """Give a file its place on the disk at once: no run ends half-way for want of room, and all blocks are known.
+
+    Writing took a quarter less processor time for it (ext4, measured once). A system that cannot do it goes without.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, 0, n_bytes)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise DataError(
+                f"{folder}: no room for {n_bytes / 1e9:.3g} GB ({error.strerror}); make room, name another target, or "
+                "change the files in place"
+            ) from None
+
+
 def _check_space(source: RawSource, targets: Sequence[Path]) -> None:
     """Raise unless the disk has room for all targets."""
     folder = next(parent for parent in targets[0].absolute().parents if parent.exists())
@@ -89,25 +118,27 @@ def _copy_segment(
     starts = range(0, count, rows)
     buffers: SimpleQueue[tuple[np.ndarray, memoryview]] = SimpleQueue()
     for _ in range(n_threads):
-        buffer = np.empty((rows, source.n_channels), source.dtype)
-        buffers.put((buffer, buffer.data.cast("B")))
+        buffers.put(make_buffer(rows, source.n_channels, source.dtype))
     out = os.open(target, os.O_RDWR)
     given = os.open(source.files[segment], os.O_RDONLY) if source.files else -1
     try:
+        _reserve(out, head + count * row_bytes, target.parent)
         if head:
             os.pwrite(out, os.pread(given, head, 0), 0)
 
         def work(start: int) -> Any:
             n = min(rows, count - start)
             buffer, view = buffers.get()
-            block, part, offset = buffer[:n], view[: n * row_bytes], head + start * row_bytes
-            if given < 0:
-                block[:] = source.read(segment, start, start + n)
-            else:
-                _read_into(given, part, offset, source.files[segment])
-            told = change(block, segment, start)
-            _write_all(out, part, offset)
-            buffers.put((buffer, view))
+            try:
+                block, part, offset = buffer[:n], view[: n * row_bytes], head + start * row_bytes
+                if given < 0:
+                    block[:] = source.read(segment, start, start + n)
+                else:
+                    _read_into(given, part, offset, source.files[segment])
+                told = change(block, segment, start)
+                _write_all(out, part, offset)
+            finally:
+                buffers.put((buffer, view))  # also when it fails: other threads wait for it
             return told
 
         if n_threads == 1:

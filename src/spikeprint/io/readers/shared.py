@@ -182,7 +182,9 @@ def settle_rate(stated: Any, given_hz: float | None, where: str) -> float:
         return check_rate(given_hz, f"{where}: the sampling frequency given")
     rate_hz = check_rate(stated, where)
     if given_hz is not None and not np.isclose(given_hz, rate_hz, rtol=1e-3):
-        raise ConfigError(f"{where} is {rate_hz} Hz, --sampling-frequency says {given_hz}; correct one of them")
+        raise ConfigError(
+            f"{where} is {rate_hz} Hz, --sampling-frequency says {given_hz} (`hybrid`: the recording); correct one"
+        )
     return rate_hz
 
 
