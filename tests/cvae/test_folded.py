@@ -1,4 +1,4 @@
-"""The folded encoder gives the numbers of the network that was trained, whatever its configuration."""
+"""The folded model gives the numbers of the network and the distances that were fitted, whatever its configuration."""
 
 from dataclasses import replace
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from spikeprint.cvae.folded import FoldedEncoder
+from spikeprint.cvae.folded import FoldedDistances, FoldedEncoder
 from spikeprint.cvae.networks import CVAENetwork, NetworkShape
+from spikeprint.evaluate.decision import novelty_score, place_traces, trace_distance
+from spikeprint.evaluate.novelty import fit_axes, fit_novelty, fit_places
 
 SHAPE = NetworkShape(
     lengths={"waveform": 12, "isi": 9, "acg": 7},
@@ -67,5 +69,29 @@ def test_the_means_are_those_of_the_network(change: str, words: str) -> None:
         seen = {name: network.for_members(x) for name, x in network.prepare(inputs, present).items()}
         told = {name: network.for_members(code) for name, code in codes.items()}
         expected = network.encode(seen, network.for_members(present), told)[0]
-        found = FoldedEncoder(network)(inputs, present, codes)
+        encoder = FoldedEncoder(network)
+        found = encoder(encoder.standardise(inputs, present), codes).transpose(1, 2)
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-6, rtol=1e-5)
+
+
+def test_the_distances_are_those_that_the_limits_were_fitted_to() -> None:
+    network, rng, n = trained(SHAPE), np.random.default_rng(3), 60
+    codes, labelled = np.arange(n) % 3, np.ones(n, dtype=bool)
+    inputs = {name: torch.randn(n, length) for name, length in SHAPE.lengths.items()}
+    present = rng.random((n, 3)) < 0.7
+    present[0] = False
+    latent = rng.normal(size=(3, n, 4)).astype(np.float32)
+    with torch.inference_mode():
+        seen = {name: x.numpy() for name, x in network.prepare(inputs, torch.from_numpy(present)).items()}
+    axes = fit_axes(seen, present, dict.fromkeys(seen, 5), labelled)
+    axes.pop("acg")  # a modality that too few units had
+    places = place_traces(seen, present, axes)
+    shapes = fit_places(*places, codes)
+    fits = [fit_novelty(z, codes) for z in latent]
+    arrays = {f"novelty.{name}": np.stack([fitted[name] for fitted in fits]) for name in ("centres", "precision")}
+    arrays |= {f"traces.axes.{name}": x for name, x in axes.items()} | {f"traces.{k}": x for k, x in shapes.items()}
+    scaled = FoldedEncoder(network).standardise(inputs, torch.from_numpy(present))
+    found = FoldedDistances(arrays)
+    np.testing.assert_allclose(found.traces(scaled), trace_distance(*places, **shapes), rtol=1e-4, atol=1e-5)
+    expected = np.mean([novelty_score(z, **fitted) for z, fitted in zip(latent, fits, strict=True)], axis=0)
+    np.testing.assert_allclose(found.latents(torch.from_numpy(latent).mT), expected, rtol=1e-4, atol=1e-5)

@@ -4,10 +4,11 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import torch
 
 from spikeprint.core.config import ModelParams
 from spikeprint.cvae.fit import add_head, fit_cvae
-from spikeprint.cvae.predictor import Predictor
+from spikeprint.cvae.predictor import BATCH, Predictor
 from spikeprint.cvae.units import Units
 from spikeprint.features.transforms import normalise
 
@@ -22,6 +23,24 @@ def test_a_unit_is_answered_alike_alone_and_in_company(predictor: Predictor, uni
     alone = predictor.predict({k: v[7:8] for k, v in units.raw.items()}, {k: v[7] for k, v in units.origin.items()})
     np.testing.assert_allclose(alone.embedding[0], together.embedding[7], atol=1e-5)
     assert alone.labels[0] == together.labels[7]
+
+
+def test_many_units_are_answered_on_all_threads_and_each_as_alone(predictor: Predictor, units: Units) -> None:
+    many = {name: np.resize(x, (2 * BATCH + 3, x.shape[1])) for name, x in units.raw.items()}
+    n_threads = torch.get_num_threads()
+    try:
+        answers = []
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            answers.append(predictor.predict(many))
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(n_threads)
+    for name in ("embedding", "probabilities", "novelty", "labels"):
+        np.testing.assert_array_equal(*(getattr(answer, name) for answer in answers))
+    few = predictor.predict({name: x[-3:] for name, x in many.items()})
+    np.testing.assert_allclose(few.embedding, answers[0].embedding[-3:], atol=1e-5)
+    np.testing.assert_allclose(few.novelty, answers[0].novelty[-3:], rtol=1e-4)
 
 
 def test_an_absent_modality_equals_a_row_of_nan(predictor: Predictor, units: Units) -> None:

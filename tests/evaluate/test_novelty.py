@@ -4,9 +4,6 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from spikeprint.evaluate.decision import (
-    NOVELTY_BLOCK,
-    fold_novelty,
-    member_novelty,
     novelty_score,
     place_traces,
     trace_distance,
@@ -121,14 +118,3 @@ def test_a_class_never_seen_in_a_modality_is_not_odd_there() -> None:
     assert np.median(trace_distance(*place_traces(fresh, present, axes), **shapes)[kind == 1]) < 1.3
     lone = trace_distance(*place_traces(fresh, present & [True, False], axes), **shapes)
     assert np.isfinite(lone).all()
-
-
-def test_members_side_by_side_give_the_mean_of_their_scores() -> None:
-    rng = np.random.default_rng(3)
-    fits = [fit_novelty(*units(seed)) for seed in range(3)]
-    centres, precision = (np.stack([fitted[name] for fitted in fits]) for name in ("centres", "precision"))
-    latent = rng.normal(size=(3, NOVELTY_BLOCK + 5, 4)).astype(np.float32) * 5
-    latent[:, 0] = centres[:, 0]  # at distance nothing
-    expected = [novelty_score(z, c, p) for z, c, p in zip(latent, centres, precision, strict=True)]
-    found = member_novelty(latent, *fold_novelty(centres, precision))
-    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-9, atol=1e-6)

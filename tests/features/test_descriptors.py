@@ -64,10 +64,19 @@ def test_a_rhythm_shows_in_the_autocorrelogram() -> None:
 def test_gain_and_recording_length_do_not_matter_and_units_do_not_meet() -> None:
     raw = {
         "waveform": RNG.normal(size=(1500, 50)).cumsum(axis=1),
-        "isi": RNG.poisson(5, (1500, 100)).astype(float),
+        "isi": RNG.poisson(5, (1500, 100)).astype(float),  # counts as small as these tie all the time
         "acg": RNG.poisson(5, (1500, 201)).astype(float),
     }
     together = describe(normalise(raw)[0])
-    alone = describe(normalise({name: 3.7 * x[1200:1201] for name, x in raw.items()})[0])
+    alone = describe(normalise({name: 3.7 * x[1200:] for name, x in raw.items()})[0])
     for name in raw:
-        np.testing.assert_allclose(alone[name][0], together[name][1200], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(alone[name], together[name][1200:], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(("column", "share"), [(0, 0.02), (1, 0.05), (2, 0.1), (3, 0.25), (4, 0.5)])
+def test_a_quantile_between_two_bins_is_at_the_end_of_the_first(column: int, share: float) -> None:
+    """However the shares are rounded: bin 0 holds just that share of the intervals, bin 1 none."""
+    counts = np.zeros((1, 50))
+    counts[0, 0], counts[0, -1] = share, 1 - share
+    found = describe({"isi": np.sqrt(counts / counts.mean(axis=1, keepdims=True))})["isi"]
+    np.testing.assert_allclose(np.exp(found[0, column]), 1, rtol=1e-4)

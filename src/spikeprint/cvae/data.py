@@ -72,7 +72,7 @@ def join_inputs(raw: Mapping[str, np.ndarray], use_descriptors: bool) -> tuple[d
     """
     inputs, present = normalise(raw)
     if use_descriptors:
-        inputs = {name: np.hstack([inputs[name], x]) for name, x in describe(inputs).items()}
+        inputs = {name: np.concatenate([inputs[name].T, x.T]).T for name, x in describe(inputs).items()}
     return inputs, present
 
 

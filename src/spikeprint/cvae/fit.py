@@ -84,7 +84,7 @@ def fit_cvae(units: Units, params: ModelParams, seed: int, start: FittedCVAE | N
     held = assign_held(units.labels, usable, params.n_members, params.validation_frac, seed)
     codes = {name: encode_words(units.origin[name], known) for name, known in vocabulary.items()}
     tensors = UnitTensors(
-        {name: torch.from_numpy(x) for name, x in inputs.items()},
+        {name: torch.from_numpy(x).contiguous() for name, x in inputs.items()},
         torch.from_numpy(present),
         {name: torch.from_numpy(x) for name, x in (codes | {"cell_type": encode_words(units.labels, classes)}).items()},
         torch.from_numpy(held),

@@ -4,30 +4,23 @@ This file and what it imports are copied into every bundle (see docs/architectur
 the served model run the same code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from ..evaluate.decision import (
-    apply_calibration,
-    fold_novelty,
-    join_novelty,
-    member_novelty,
-    place_traces,
-    prediction_sets,
-    trace_distance,
-)
+from ..evaluate.decision import apply_calibration, join_novelty, prediction_sets
 from ..evaluate.readout import read_out
 from ..features.transforms import INPUT_LENGTHS
 from .data import encode_words, join_inputs
-from .folded import FoldedEncoder
+from .folded import FoldedDistances, FoldedEncoder, Scaled
 from .networks import CVAENetwork, NetworkShape, Standardise
 
-BATCH = 512
-"""Units per forward pass: bounds the memory and keeps the hidden layers of all members in the processor's cache."""
+BATCH = 960
+"""Units per forward pass: few enough for the cache of the processor, enough that the calls cost little beside it."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +74,7 @@ class Predictor:
         self.network.load_state_dict(weights, strict=True)
         self.network.eval()
         self.encoder = FoldedEncoder(self.network)
-        centres = self.arrays.get("novelty.centres")
-        self.surroundings = None if centres is None else fold_novelty(centres, self.arrays["novelty.precision"])
+        self.distances = FoldedDistances(self.arrays) if "novelty.centres" in self.arrays else None
 
     @property
     def n_latent(self) -> int:
@@ -118,20 +110,23 @@ class Predictor:
         """
         if self.head_kind is None:
             raise ValueError("this model was trained without labels: it embeds but cannot classify")
-        latent, away = self.meet(inputs, origin or {})
-        embedding, sets, novelty = self.flatten(latent), None, None
-        if self.head_kind == "network":
-            probabilities, sets, novelty = self.assured(latent, away)
-        else:
-            probabilities = read_out(self.head_kind, self.head, embedding)
+        is_own = self.head_kind == "network"
+
+        def answer(latent: torch.Tensor, scaled: Scaled) -> tuple[np.ndarray, ...]:
+            embedding = _side_by_side(latent)
+            if not is_own:
+                return embedding, read_out(str(self.head_kind), self.head, embedding)
+            return embedding, *self._assure(latent, self._away(scaled))
+
+        embedding, probabilities, *assurance = _join(self._batches(inputs, origin or {}, answer))
         best = probabilities.argmax(axis=1)
         return Prediction(
             embedding=embedding,
             labels=np.array(self.classes, dtype=str)[best],
             confidence=probabilities[np.arange(len(best)), best],
             probabilities=probabilities,
-            sets=sets,
-            novelty=novelty,
+            sets=assurance[0] if is_own else None,
+            novelty=assurance[1] if is_own else None,
         )
 
     def assured(self, latent: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -146,18 +141,13 @@ class Predictor:
         probabilities : (n, number of ``network_classes``) float64, the calibrated mean over members
         sets : (n, number of ``network_classes``) bool; novelty : (n,) float64, see ``Prediction``
         """
-        if self.surroundings is None:
-            raise ValueError("this model has no measure of novelty: its bundle lacks novelty.centres")
-        arrays, probabilities = self.arrays, self.calibrated(latent)
-        novelty = join_novelty(member_novelty(latent, *self.surroundings), away, arrays["novelty.limits"])
-        return probabilities, prediction_sets(probabilities, arrays["conformal.thresholds"]), novelty
+        latents = torch.from_numpy(latent).transpose(1, 2)
+        probabilities, sets, novelty = _join([self._assure(latents[..., r], away[r]) for r in _rows(len(away))])
+        return probabilities, sets, novelty
 
     def calibrated(self, latent: np.ndarray) -> np.ndarray:
         """Return the calibrated probabilities of the read-out: (E, n, D) -> (n, number of ``network_classes``)."""
-        with torch.inference_mode():
-            logits = self.network.classify(torch.from_numpy(latent)).transpose(1, 2).contiguous()
-            answers = logits.softmax(dim=1).mean(dim=0).T.double().numpy()
-        return apply_calibration(answers, float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"])
+        return self._calibrate(torch.from_numpy(latent).transpose(1, 2))
 
     @staticmethod
     def flatten(latent: np.ndarray) -> np.ndarray:
@@ -207,7 +197,7 @@ class Predictor:
 
     def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
         """Return the latent means of each member (E, n, D) float32; parameters as in ``embed``."""
-        return self.meet(inputs, origin)[0]
+        return np.concatenate(self._batches(inputs, origin, lambda latent, _: latent.mT.numpy()), axis=1)
 
     def meet(
         self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]
@@ -216,24 +206,50 @@ class Predictor:
 
         Parameters as in ``embed``; the distance is 0 where the model knows no classes. See ``decision.trace_distance``.
         """
+        found = self._batches(inputs, origin, lambda latent, scaled: (latent.mT.numpy(), self._away(scaled)))
+        latent, away = zip(*found, strict=True)
+        return np.concatenate(latent, axis=1), np.concatenate(away)
+
+    def _batches(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        origin: Mapping[str, str | np.ndarray],
+        finish: Callable[[torch.Tensor, Scaled], Any],
+    ) -> list[Any]:
+        """Return what ``finish`` makes of the latent means (E, D, B) and the inputs of each batch, in their order."""
         n_units = len(next(iter(inputs.values())))
         codes = self._codes(origin, n_units)
-        shape = self.network.shape
-        mean = np.empty((shape.n_members, n_units, shape.n_latent), dtype=np.float32)
-        away = np.zeros(n_units)
-        for start in range(0, n_units, BATCH):
-            rows = slice(start, start + BATCH)
-            scaled, present = join_inputs({name: x[rows] for name, x in inputs.items()}, self.use_descriptors)
-            with torch.inference_mode():
-                tensors = {name: torch.from_numpy(x) for name, x in scaled.items()}
-                told = {name: code[rows] for name, code in codes.items()}
-                mask = torch.from_numpy(present)
-                mean[:, rows] = self.encoder(tensors, mask, told).numpy()
-                if self.axes:
-                    seen = {name: x.numpy() for name, x in self.network.prepare(tensors, mask).items()}
-                    placed = place_traces(seen, present, self.axes)
-                    away[rows] = trace_distance(*placed, self.arrays["traces.centres"], self.arrays["traces.precision"])
-        return mean, away
+
+        @torch.inference_mode()
+        def run(rows: slice) -> Any:
+            joined, present = join_inputs({name: x[rows] for name, x in inputs.items()}, self.use_descriptors)
+            tensors = {name: torch.from_numpy(x) for name, x in joined.items()}
+            scaled = self.encoder.standardise(tensors, torch.from_numpy(present))
+            return finish(self.encoder(scaled, {name: code[rows] for name, code in codes.items()}), scaled)
+
+        return _on_threads(run, _rows(n_units))
+
+    def _away(self, scaled: Scaled) -> np.ndarray:
+        n_units = len(scaled.present)
+        return self.distances.traces(scaled).double().numpy() if self.distances else np.zeros(n_units)
+
+    @torch.inference_mode()
+    def _assure(self, latent: torch.Tensor, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(E, D, B), (B,) -> probabilities (B, C), sets (B, C), novelty (B,)"""
+        if self.distances is None:
+            raise ValueError("this model has no measure of novelty: its bundle lacks novelty.centres")
+        probabilities = self._calibrate(latent)
+        novelty = join_novelty(self.distances.latents(latent).double().numpy(), away, self.arrays["novelty.limits"])
+        return probabilities, prediction_sets(probabilities, self.arrays["conformal.thresholds"]), novelty
+
+    @torch.inference_mode()
+    def _calibrate(self, latent: torch.Tensor) -> np.ndarray:
+        """(E, D, B) -> (B, C)"""
+        head = self.network.class_head
+        logits = torch.baddbmm(head.bias.mT, head.weight.mT, latent)
+        answers = logits.softmax(dim=1).mean(dim=0).double().numpy()
+        scale, bias = float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"]
+        return apply_calibration(answers.T, scale, bias)
 
     def _codes(
         self, origin: Mapping[str, str | np.ndarray], n_units: int, cell_type: str = ""
@@ -245,3 +261,30 @@ class Predictor:
             name: torch.from_numpy(encode_words(np.atleast_1d(np.asarray(told, dtype=str)), known)).expand(n_units)
             for name, (told, known) in words.items()
         }
+
+
+def _rows(n_units: int) -> list[slice]:
+    """Which units go together; one empty batch where there is none."""
+    return [slice(start, start + BATCH) for start in range(0, max(n_units, 1), BATCH)]
+
+
+def _join(batches: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def _side_by_side(latent: torch.Tensor) -> np.ndarray:
+    """(E, D, B) -> (B, E * D)"""
+    return np.ascontiguousarray(latent.flatten(0, 1).numpy().T)
+
+
+def _on_threads(run: Callable[[slice], Any], batches: Sequence[slice]) -> list[Any]:
+    """Answer batch by batch, at once as many as torch may have threads, each on one: its own split small matrices."""
+    n_threads = torch.get_num_threads()
+    if min(n_threads, len(batches)) < 2:
+        return [run(rows) for rows in batches]
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(run, batches))
+    finally:
+        torch.set_num_threads(n_threads)

@@ -11,9 +11,6 @@ import numpy as np
 SMALLEST_PROBABILITY = 1e-5
 """Probabilities are raised to this before their logarithm: k neighbours of one class say 0 without meaning never."""
 
-NOVELTY_BLOCK = 128
-"""Units at a time: what all members and classes make of them stays in the processor's cache."""
-
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """Return natural logarithms of probabilities raised to at least 1e-5; any shape, float64."""
@@ -161,7 +158,7 @@ def _squared_distances(x: np.ndarray, centres: np.ndarray, precision: np.ndarray
 
 
 def fold_novelty(centres: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return maps into spaces in which ``novelty_score`` is a plain distance, for ``member_novelty``.
+    """Return maps into spaces in which ``novelty_score`` is a plain distance, for ``cvae.folded``.
 
     Parameters
     ----------
@@ -176,16 +173,3 @@ def fold_novelty(centres: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray
     roots = (vectors * np.sqrt(np.maximum(values, 0.0))[:, :, None, :]).swapaxes(2, 3)
     places = (roots @ centres[:, :, :, None]).reshape(n_members, n_classes * n_latent, 1)
     return roots.reshape(n_members, n_classes * n_latent, n_latent), places
-
-
-def member_novelty(latent: np.ndarray, maps: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the mean over members of ``novelty_score``, some times faster. Shapes: (E, n, D), ... -> (n,) float64."""
-    n_members, n_units, n_latent = latent.shape
-    novelty = np.empty(n_units)
-    for start in range(0, n_units, NOVELTY_BLOCK):
-        rows = slice(start, start + NOVELTY_BLOCK)
-        offsets = maps @ latent[:, rows].astype(np.float64).swapaxes(1, 2) - places
-        offsets *= offsets
-        squared = offsets.reshape(n_members, -1, n_latent, offsets.shape[2]).sum(axis=2).min(axis=1)
-        novelty[rows] = np.sqrt(squared).mean(axis=0)
-    return novelty

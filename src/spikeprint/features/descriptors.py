@@ -3,6 +3,9 @@
 A small network learns from a few hundred units. Widths, positions and quantiles are what it would have to discover;
 told to it beside the traces, they cost nothing and need no training. They are functions of the model's own inputs, so
 they know no gain, no recording length and no other unit. NumPy only: the served model runs a copy of this file.
+
+All is computed with the units last, (length, n): a step of the computation is then one pass over many units, which the
+processor takes 16 at a time, and sums over the trace are products of matrices.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +23,14 @@ ISI_FRACTIONS = (1, 2, 3, 4, 6, 10, 17, 30)
 ACG_EDGES = (0, 1, 2, 3, 5, 7, 10, 15, 22, 33, 50)
 """Borders of the lag ranges whose mean is told, in bins."""
 SMALL = 1e-3
+LEVELS = np.array([-0.25, -0.5, -0.75], np.float32)
+"""Where widths of the waveform are measured, relative to its largest peak."""
+FAR = np.float32(8)
+"""Taken off what does not take part in a search: no waveform and none of its steps is as large."""
+NEARLY = np.float32(1 - 3e-6)
+"""What is within rounding of the largest value is as large: counts tie often, and the first of them is meant."""
+PIECE = 1 << 18
+"""Multiplications in one product of matrices."""
 
 
 def describe(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -31,105 +42,110 @@ def describe(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    modality -> (n_units, ``N_DESCRIPTORS[modality]``) float32, finite; a row of zeros has meaningless descriptors
+    modality -> (n_units, ``N_DESCRIPTORS[modality]``) float32, finite, in memory like the inputs; a row of zeros has
+    meaningless descriptors
     """
-    return {name: _in_blocks(DESCRIPTORS[name], np.asarray(x, np.float32)) for name, x in inputs.items()}
+    found = {}
+    for name, x in inputs.items():
+        columns = np.empty((N_DESCRIPTORS[name], len(x)), np.float32)
+        for start in range(0, len(x), BLOCK):
+            rows = slice(start, start + BLOCK)
+            columns[:, rows] = DESCRIPTORS[name](np.ascontiguousarray(x[rows].T, np.float32))
+        found[name] = columns.T
+    return found
 
 
 def describe_waveform(y: np.ndarray) -> np.ndarray:
     """Widths, peaks, slopes, areas and spectrum of waveforms turned so that their largest peak points down.
 
-    Shapes: (n, L) float32, baseline 0, largest absolute value 1 -> (n, 36) float32. Times are in samples.
+    Shapes: (L, n) float32, baseline 0, largest absolute value 1 -> (36, n) float32. Times are in samples.
     """
-    n, length = y.shape
-    rows, t = np.arange(n), np.arange(length, dtype=np.float32)
-    polarity = np.where(y[rows, np.abs(y).argmax(axis=1)] > 0, np.float32(-1), np.float32(1))
-    v = y * polarity[:, None]
-    trough = v.argmin(axis=1)
-    m = trough.astype(np.float32)
-    is_after, is_before = t > m[:, None], t < m[:, None]
-    after, before = np.where(is_after, v, -np.inf), np.where(is_before, v, -np.inf)
-    peak_after, peak_before = after.argmax(axis=1), before.argmax(axis=1)
-    high_after = np.where(trough < length - 1, v[rows, peak_after], 0)
-    high_before = np.where(trough > 0, v[rows, peak_before], 0)
-    columns = []
-    for level in (0.25, 0.5, 0.75):
-        left, right = _half_widths(v, trough, -level)
-        columns += [left, right, left + right]
+    last = len(y) - 1
+    size = np.abs(y)
+    trough = _argmax(size)
+    polarity = np.where(_at(y, trough) > 0, np.float32(-1), np.float32(1))
+    v, m = y * polarity, trough.astype(np.float32)
+    is_after, is_before = _beside(trough, len(y))
+    hidden, shown = FAR * is_before, FAR * is_after
+    (high_after, peak_after), (high_before, peak_before) = _peak(v - hidden), _peak(v - shown)
+    left, right = _half_widths(v, m, is_before, is_after)
+    columns = [x for pair in zip(left, right, left + right, strict=True) for x in pair]
     columns += [polarity, m, high_after, high_before, peak_after - m, m - peak_before]
     columns += [high_after / (high_before + 1), (high_after - high_before) / (high_after + np.abs(high_before) + 0.1)]
-    step, falls = np.diff(v, axis=1), t[:-1] < m[:, None]
-    columns += [_extreme(step, ~falls, np.max), _extreme(step, falls, np.min)]
-    columns += [_extreme(step, ~falls, np.min), _extreme(step, falls, np.max)]
-    up, size = np.maximum(v, 0), np.abs(v)
-    total, positive = size.sum(axis=1), up.sum(axis=1)
-    columns += [v[:, -3:].mean(axis=1), 2 * positive - total, total, (v * v).sum(axis=1), positive]
-    columns += [(up * is_after).sum(axis=1), (up * is_before).sum(axis=1)]
-    above = v > 0
+    step = np.diff(v, axis=0)
+    steepest = [(step - hidden[:-1]).max(axis=0), (step + shown[1:]).min(axis=0)]
+    steepest += [(step + hidden[:-1]).min(axis=0), (step - shown[1:]).max(axis=0)]
+    columns += [x * (np.abs(x) < FAR / 2) for x in steepest]
+    up, above = np.maximum(v, 0), v > 0
+    total, positive = size.sum(axis=0), up.sum(axis=0)
+    columns += [_mean(v[-3:]), 2 * positive - total, total, (v * v).sum(axis=0), positive]
+    columns += [(up * is_after).sum(axis=0), (up * is_before).sum(axis=0)]
     columns += [
-        v[rows, np.maximum(trough - 1, 0)] + v[rows, np.minimum(trough + 1, length - 1)] - 2 * v[rows, trough],
-        high_after - v[rows, np.minimum(peak_after + 10, length - 1)],
-        _first(is_after & above, length) - m,
-        m - _last(is_before & above, -1),
+        _at(v, np.maximum(trough - 1, 0)) + _at(v, np.minimum(trough + 1, last)) - 2 * _at(v, trough),
+        high_after - _at(v, np.minimum(peak_after + 10, last)),
+        _first(is_after & above) - m,
+        m - _last(is_before & above),
     ]
-    columns += [*_moments(size / np.maximum(total, SMALL)[:, None], t, m), *_spectrum(v)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    centre, spread = _moments(size, total)
+    return _stack([*columns, centre - m, spread, *_spectrum(v)])
 
 
 def describe_isi(h: np.ndarray) -> np.ndarray:
     """Quantiles, moments, entropy, mode and cumulative shares of intervals.
 
-    Shapes: (n, L) float32, square root of the relative histogram -> (n, 25) float32.
+    Shapes: (L, n) float32, square root of the relative histogram -> (25, n) float32.
     """
-    n, length = h.shape
+    length = len(h)
     p = h * h
-    p /= np.maximum(p.sum(axis=1, keepdims=True), SMALL)
-    cumulative, rows = p.cumsum(axis=1), np.arange(n)
-    t = np.arange(length, dtype=np.float32) + 0.5
-    columns = []
-    for q in ISI_QUANTILES:
-        i = _first(cumulative >= q, length - 1)
-        below = np.where(i > 0, cumulative[rows, i - 1], 0)
-        columns.append(np.log(np.clip(i + (q - below) / np.maximum(p[rows, i], 1e-6), 0.2, length)))
-    mean = p @ t
-    away = t - mean[:, None]
-    sd = np.sqrt((p * away**2).sum(axis=1))
-    log_t = np.log(t)
-    log_mean = p @ log_t
-    columns += [mean, sd / np.maximum(mean, 0.1), (p * away * away * away).sum(axis=1) / np.maximum(sd, 0.1) ** 3]
-    columns += [log_mean, np.sqrt(np.maximum(p @ log_t**2 - log_mean**2, 0))]
-    columns.append(-(p * np.log(np.maximum(p, 1e-9))).sum(axis=1))
-    smooth = _smooth(p, (1, 1, 1))
-    columns += [np.log1p(smooth.argmax(axis=1)), smooth.max(axis=1) * length]
-    columns += [np.sqrt(cumulative[:, b - 1]) for b in ISI_FRACTIONS]
+    p *= 1 / np.maximum(p.sum(axis=0), SMALL)
+    cumulative = _product(_lower_triangle(length), p)
+    quantiles = np.array(ISI_QUANTILES, np.float32)[:, None]
+    i = np.stack([_first(cumulative >= q * NEARLY) for q in quantiles])
+    i = np.minimum(i, length - 1)
+    own = _at(p, i)
+    places = i + (quantiles - (_at(cumulative, i) - own)) / np.maximum(own, np.float32(1e-6))
+    middles = _middles(length)
+    mean, log_mean, log_square = _product(middles, p)
+    away = middles[0][:, None] - mean
+    weighted = p * away
+    sd = np.sqrt((weighted * away).sum(axis=0))
+    weighted *= away
+    columns = [mean, sd / np.maximum(mean, 0.1), (weighted * away).sum(axis=0) / np.maximum(sd, 0.1) ** 3]
+    columns += [log_mean, np.sqrt(np.maximum(log_square - log_mean**2, 0))]
+    columns.append(-(p * np.log(np.maximum(p, np.float32(1e-9)))).sum(axis=0))
+    smooth = _smooth(p, 1)
+    columns += [np.log(1 + _argmax(smooth).astype(np.float32)), smooth.max(axis=0) * length]
     half = length // 2
-    columns.append(_log_ratio(p[:, half:].sum(axis=1), p[:, length // 5 : half].sum(axis=1)))
-    columns.append(_log_ratio(p[:, :3].mean(axis=1), p[:, length // 7 : half].mean(axis=1)))
-    return np.stack(columns, axis=1).astype(np.float32)
+    ratios = [_log_ratio(p[half:].sum(axis=0), p[length // 5 : half].sum(axis=0))]
+    ratios.append(_log_ratio(_mean(p[:3]), _mean(p[length // 7 : half])))
+    shares = np.sqrt(cumulative[[b - 1 for b in ISI_FRACTIONS]])
+    return _stack([*np.log(np.clip(places, 0.2, length)), *columns, *shares, *ratios])
 
 
 def describe_acg(h: np.ndarray) -> np.ndarray:
     """Level by lag, peak, refractory time, bursts, trend and rhythm of autocorrelograms.
 
-    Shapes: (n, L) float32, square root of the relative one-sided histogram -> (n, 22) float32.
+    Shapes: (L, n) float32, square root of the relative one-sided histogram -> (22, n) float32.
     """
-    _, length = h.shape
+    length = len(h)
     g = h * h
-    g /= np.maximum(g.mean(axis=1, keepdims=True), SMALL)
-    columns = [np.sqrt(g[:, a:b].mean(axis=1)) for a, b in pairwise(ACG_EDGES)]
-    tail = g[:, 3 * length // 5 :].mean(axis=1)
-    base = np.where(tail > 0, tail, 1)
-    smooth = _smooth(g, (1, 2, 1))
-    columns += [np.log1p(smooth.argmax(axis=1)), np.sqrt(smooth.max(axis=1)), np.log1p(smooth[:, 2:].argmin(axis=1))]
-    columns += [np.log1p((smooth >= share * base[:, None]).argmax(axis=1)) for share in (0.5, 0.9)]
-    columns += [_log_ratio(x, base, 0.03) for x in (smooth.max(axis=1), g[:, :3].mean(axis=1), g[:, 5:15].mean(axis=1))]
-    late = np.arange(length, dtype=np.float32) - length * 0.6
-    late[: length // 5] = 0
-    columns += [g.std(axis=1), g @ (late - late.mean()) / length]
-    power = _power(g[:, 2:] - g[:, 2:].mean(axis=1, keepdims=True))
-    share = power / np.maximum(power.sum(axis=1, keepdims=True), SMALL)
-    columns += [share[:, 3 : length // 6].sum(axis=1), share[:, length // 6 :].sum(axis=1)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    g *= 1 / np.maximum(_mean(g), SMALL)
+    *levels, tail, start, early, trend = _product(_lag_weights(length), g)
+    base = np.where(tail > 0, tail, np.float32(1))
+    smooth = _smooth(g, 2)
+    highest = smooth.max(axis=0)
+    late = smooth[2:]
+    lags = [_argmax(smooth), _first(late * NEARLY <= late.min(axis=0))]
+    lags += [_first(smooth >= np.float32(share) * NEARLY * base) for share in (0.5, 0.9)]
+    peak, pause, *rises = np.log(1 + _stack(lags))
+    columns = [peak, np.sqrt(highest), pause, *rises]
+    columns += [*_log_ratio(np.stack([highest, start, early]), base, 0.03)]
+    away = g - _mean(g)
+    columns += [np.sqrt(_mean(away * away)), trend]
+    power = _power(g[2:] - _mean(g[2:]))
+    rate = 1 / np.maximum(power.sum(axis=0), SMALL)
+    columns += [power[3 : length // 6].sum(axis=0) * rate, power[length // 6 :].sum(axis=0) * rate]
+    return _stack([*np.sqrt(np.stack(levels)), *columns])
 
 
 DESCRIPTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -137,85 +153,158 @@ DESCRIPTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "isi": describe_isi,
     "acg": describe_acg,
 }
-"""Modality -> function of (n, length) giving (n, number of descriptors)."""
+"""Modality -> function of (length, n) giving (number of descriptors, n)."""
 N_DESCRIPTORS = {"waveform": 36, "isi": 25, "acg": 22}
 """Modality -> number of descriptors."""
 
 
-def _in_blocks(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray) -> np.ndarray:
-    starts = range(0, max(len(x), 1), BLOCK)
-    return np.concatenate([function(x[i : i + BLOCK]) for i in starts])
+def _stack(columns: list[np.ndarray]) -> np.ndarray:
+    """Lay (n,) of any type one below the other: (number, n) float32"""
+    found = np.empty((len(columns), len(columns[0])), np.float32)
+    for row, column in zip(found, columns, strict=True):
+        row[:] = column
+    return found
 
 
-def _half_widths(v: np.ndarray, trough: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Samples from the trough to the crossings of ``level`` before and after it; to the edge where there is none."""
-    n, length = v.shape
-    rows, t = np.arange(n), np.arange(length)
-    above, m = v > level, trough[:, None]
-    left, right = _last(above & (t < m), -1), _first(above & (t > m), length)
-
-    def crossing(a: np.ndarray) -> np.ndarray:
-        a = np.clip(a, 0, length - 2)
-        low, high = v[rows, a], v[rows, a + 1]
-        rise = high - low
-        return a + np.divide(level - low, rise, out=np.zeros_like(rise), where=np.abs(rise) > 1e-9)
-
-    before = np.where(left >= 0, crossing(left), 0)
-    after = np.where(right < length, crossing(right - 1), length - 1)
-    return trough - before, after - trough
+def _product(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(K, L) @ (L, n), in pieces so small that BLAS wakes no other thread, which takes longer than the product."""
+    step = max(PIECE // weight.size, 1)
+    found = np.empty((len(weight), x.shape[1]), np.float32)
+    for start in range(0, x.shape[1], step):
+        rows = slice(start, start + step)
+        np.matmul(weight, x[:, rows], out=found[:, rows])
+    return found
 
 
-def _first(mask: np.ndarray, otherwise: int) -> np.ndarray:
-    """Position of the first True of each row, ``otherwise`` where there is none. (n, L) bool -> (n,) int64"""
-    found = mask.argmax(axis=1)
-    return np.where(mask[np.arange(len(mask)), found], found, otherwise)
+def _mean(x: np.ndarray) -> np.ndarray:
+    """(L, n) -> (n,); numpy's own costs a single unit several times as much"""
+    return x.sum(axis=0) / np.float32(len(x))
 
 
-def _last(mask: np.ndarray, otherwise: int) -> np.ndarray:
-    """Position of the last True of each row, ``otherwise`` where there is none. (n, L) bool -> (n,) int64"""
-    found = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
-    return np.where(mask[np.arange(len(mask)), found], found, otherwise)
+def _at(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Value of each unit at a position of its own. (L, n), (..., n) int -> (..., n)"""
+    return x[index, np.arange(x.shape[1])]
 
 
-def _extreme(step: np.ndarray, where: np.ndarray, pick: Callable[..., np.ndarray]) -> np.ndarray:
-    """Largest or smallest step of the waveform within a part of it, 0 where that part is empty."""
-    worst = np.float32(-np.inf if pick is np.max else np.inf)
-    found = pick(np.where(where, step, worst), axis=1)
-    return np.where(np.isfinite(found), found, 0)
+def _argmax(x: np.ndarray) -> np.ndarray:
+    """Position of the first largest value of each unit, which are not negative. (L, n) -> (n,) int64"""
+    return _first(x >= x.max(axis=0) * NEARLY)
 
 
-def _moments(weight: np.ndarray, t: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre relative to ``origin`` and spread of the rows of ``weight``, which sum to 1."""
-    centre = weight @ t
-    return centre - origin, np.sqrt(np.maximum(weight @ t**2 - centre**2, 0))
+def _first(mask: np.ndarray) -> np.ndarray:
+    """Position of the first True of each unit, L where there is none. (L, n) bool -> (n,) int64
+
+    The largest of numbers that fall along the trace, of one byte each: ``mask.argmax`` takes four times as long.
+    """
+    return len(mask) - (mask.view(np.uint8) * _falling(len(mask))).max(axis=0).astype(np.intp)
+
+
+def _beside(index: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which positions come after one, and which before it. (n,) int -> (L, n) bool, (L, n) bool"""
+    own, t = (length - index).astype(np.uint8), _falling(length)
+    return t < own, t > own
+
+
+def _last(mask: np.ndarray) -> np.ndarray:
+    """Position of the last True of each unit, -1 where there is none. (L, n) bool -> (n,) int64"""
+    return (mask.view(np.uint8) * _falling(len(mask))[::-1]).max(axis=0).astype(np.intp) - 1
+
+
+def _peak(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest value of a waveform beside its trough, and where it is; 0 and 0 where there is nothing but the trough."""
+    high = part.max(axis=0)
+    is_there = high > -1
+    return high * is_there, _first(part == high) * is_there
+
+
+def _half_widths(
+    v: np.ndarray, m: np.ndarray, is_before: np.ndarray, is_after: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Samples from the trough to the crossings of ``LEVELS`` before and after it; to the edge where there is none.
+
+    Shapes: (L, n) waveforms, (n,) troughs, (L, n) bool -> (number of levels, n) each
+    """
+    last = len(v) - 1
+    above = [v > level for level in LEVELS]
+    left = np.stack([_last(x & is_before) for x in above])
+    right = np.stack([_first(x & is_after) for x in above])
+    index = np.clip(np.stack([left, right - 1]), 0, last - 1)
+    low, high = _at(v, index), _at(v, index + 1)
+    rise = high - low
+    crossing = index + (LEVELS[:, None] - low) / np.where(np.abs(rise) > 1e-9, rise, np.float32(np.inf))
+    before, after = crossing.astype(np.float32)
+    before[left < 0] = 0
+    after[right > last] = last
+    return m - before, after - m
+
+
+def _moments(weight: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and spread, in samples, of weights (L, n) whose sums are ``total`` (n,)"""
+    t = np.arange(len(weight), dtype=np.float32)
+    centre, square = _product(np.stack([t, t**2]), weight) / np.maximum(total, SMALL)
+    return centre, np.sqrt(np.maximum(square - centre**2, 0))
 
 
 def _spectrum(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Centre and spread of the power spectrum, in cycles per window."""
     power = _power(v)
-    power /= np.maximum(power.sum(axis=1, keepdims=True), SMALL)
-    return _moments(power, np.arange(power.shape[1]), np.zeros(len(v)))
+    return _moments(power, power.sum(axis=0))
 
 
 def _power(x: np.ndarray) -> np.ndarray:
-    """Power at each frequency of the window. (n, L) -> (n, L // 2 + 1); for short rows a product beats the FFT"""
-    cosine, sine = (x @ wave for wave in _waves(x.shape[1]))
-    return cosine * cosine + sine * sine
+    """Power at each frequency of the window. (L, n) -> (L // 2 + 1, n); for short rows a product beats the FFT"""
+    cosine, sine = (_product(wave, x) for wave in _waves(len(x)))
+    cosine *= cosine
+    sine *= sine
+    cosine += sine
+    return cosine
 
 
 @cache
 def _waves(length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines and sines of every frequency, (length, length // 2 + 1) each"""
-    phase = 2 * np.pi / length * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length)
+    """Cosines and sines of every frequency, (length // 2 + 1, length) each"""
+    phase = 2 * np.pi / length * (np.outer(np.arange(length // 2 + 1), np.arange(length)) % length)
     return np.cos(phase).astype(np.float32), np.sin(phase).astype(np.float32)
 
 
-def _smooth(x: np.ndarray, kernel: tuple[int, ...]) -> np.ndarray:
-    """Rows convolved with a short kernel, edges held. (n, L) -> (n, L)"""
-    half, length = len(kernel) // 2, x.shape[1]
-    padded = np.pad(x, ((0, 0), (half, half)), mode="edge")
-    total = sum(weight * padded[:, i : i + length] for i, weight in enumerate(kernel))
-    return np.asarray(total) / np.float32(sum(kernel))
+@cache
+def _lag_weights(length: int) -> np.ndarray:
+    """Rows whose products with an autocorrelogram are its means over lags and its late trend, (14, length)"""
+    t = np.arange(length)
+    borders = [*pairwise(ACG_EDGES), (3 * length // 5, length), (0, 3), (5, 15)]
+    late = np.where(t < length // 5, 0, t - 0.6 * length)
+    means = [((t >= a) & (t < b)) / (b - a) for a, b in borders]
+    return np.stack([*means, (late - late.mean()) / length]).astype(np.float32)
+
+
+@cache
+def _middles(length: int) -> np.ndarray:
+    """Middles of bins, their logarithms and the squares of those, (3, length)"""
+    t = np.arange(length, dtype=np.float32) + 0.5
+    return np.stack([t, np.log(t), np.log(t) ** 2])
+
+
+@cache
+def _falling(length: int) -> np.ndarray:
+    """From ``length`` down to 1, one byte each, (length, 1)"""
+    return np.arange(length, 0, -1, dtype=np.uint8)[:, None]
+
+
+@cache
+def _lower_triangle(length: int) -> np.ndarray:
+    """What turns values into their running sums, (length, length); numpy's own takes ten times as long"""
+    return np.tri(length, dtype=np.float32)
+
+
+def _smooth(x: np.ndarray, middle: int) -> np.ndarray:
+    """Traces convolved with (1, ``middle``, 1), edges held. (L, n) -> (L, n)"""
+    total = x * np.float32(middle)
+    total[1:] += x[:-1]
+    total[:-1] += x[1:]
+    total[0] += x[0]
+    total[-1] += x[-1]
+    total /= np.float32(middle + 2)
+    return total
 
 
 def _log_ratio(a: np.ndarray, b: np.ndarray, floor: float = SMALL) -> np.ndarray:

@@ -27,7 +27,8 @@ def normalise(raw: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.
 
     Returns
     -------
-    inputs : modality name -> (n_units, length) float32, finite, zeros where missing
+    inputs : modality name -> (n_units, length) float32, finite, zeros where missing; a value of all units lies in one
+        piece of memory, so that what follows is computed for many units at once
     present : (n_units, n_modalities) bool, in the order of ``INPUT_LENGTHS``
 
     Notes
@@ -41,15 +42,17 @@ def normalise(raw: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.
     inputs: dict[str, np.ndarray] = {}
     present = np.zeros((n_units, len(INPUT_LENGTHS)), dtype=bool)
     for column, (name, length) in enumerate(INPUT_LENGTHS.items()):
-        inputs[name] = np.zeros((n_units, length), dtype=np.float32)
+        found = np.zeros((length, n_units), dtype=np.float32)
+        inputs[name] = found.T
         if name not in raw:
             continue
         for start in range(0, n_units, BLOCK):
-            values = np.asarray(raw[name][start : start + BLOCK], dtype=np.float64)
-            rows = np.flatnonzero(np.isfinite(values).all(axis=1))
-            scaled, usable = SCALINGS[name](values[rows])
-            inputs[name][start + rows[usable]] = scaled[usable]
-            present[start + rows[usable], column] = True
+            rows = slice(start, start + BLOCK)
+            values = np.asarray(raw[name][rows]).T.astype(np.float64, order="C")
+            is_finite = np.isfinite(values).all(axis=0)
+            if not is_finite.all():
+                values[:, ~is_finite] = 0  # which carries no information
+            found[:, rows], present[rows, column] = SCALINGS[name](values)
     return inputs, present
 
 
@@ -82,23 +85,24 @@ def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centred = values - np.median(values[:, :N_BASELINE], axis=1, keepdims=True)
-    peak = np.abs(centred).max(axis=1, keepdims=True, initial=0)
-    usable = np.ptp(values, axis=1) > 0
-    return np.divide(centred, peak, out=np.zeros_like(centred), where=peak > 0), usable
+    centred = values - np.partition(values[:N_BASELINE], N_BASELINE // 2, axis=0)[N_BASELINE // 2]
+    highest, lowest = centred.max(axis=0), centred.min(axis=0)
+    usable = highest > lowest
+    return centred / np.where(usable, np.maximum(highest, -lowest), np.inf), usable
 
 
 def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    values = (values[:, ::2] + values[:, 1::2]) / 2
-    mean = values.mean(axis=1, keepdims=True)
-    relative = np.divide(values, mean, out=np.zeros_like(values), where=mean > 0)
-    return np.sqrt(np.maximum(relative, 0)), mean[:, 0] > 0
+    values = values[::2] + values[1::2]
+    mean = values.sum(axis=0) / len(values)
+    usable = mean > 0
+    values /= np.where(usable, mean, np.inf)
+    return np.sqrt(np.maximum(values.astype(np.float32), 0)), usable
 
 
 def _scale_acg(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centre = values.shape[1] // 2
-    return _scale_histogram((values[:, centre + 1 :] + values[:, centre - 1 :: -1]) / 2)
+    centre = len(values) // 2
+    return _scale_histogram(values[centre + 1 :] + values[centre - 1 :: -1])
 
 
 SCALINGS = {"waveform": _scale_waveform, "isi": _scale_histogram, "acg": _scale_acg}
-"""Modality -> function of (n, canonical length) giving the scaled rows and which of them carry information."""
+"""Modality -> function of (canonical length, n), units last, giving (length, n) and (n,) which carry information."""
