@@ -94,9 +94,9 @@ def test_without_label_file_all_units_are_unlabelled(source: Path) -> None:
 
 
 def test_label_column_chooses(source: Path) -> None:
-    (source / "labels.csv").write_text("cell_type,region\nPV,V1\nSOM,V1\nPV,CA1\n")
+    (source / "labels.csv").write_text("kind,region\nPV,V1\nSOM,V1\nPV,CA1\n")
     assert read_source_table(source).labels.tolist() == ["V1", "V1", "CA1"]
-    assert read_source_table(source, "cell_type").labels.tolist() == ["PV", "SOM", "PV"]
+    assert read_source_table(source, "kind").labels.tolist() == ["PV", "SOM", "PV"]
     assert read_source_table(source, "none").labels.tolist() == ["", "", ""]
 
 
@@ -147,11 +147,13 @@ def test_the_index_of_a_table_that_lost_rows_is_dropped_too(source: Path) -> Non
 
 
 def test_which_of_several_label_columns_is_taken_is_said(source: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (source / "labels.csv").write_text("cell_type,region\nPV,V1\nSOM,V1\nPV,CA1\n")
-    read_source_table(source)
-    assert "labels are taken from 'region', the last column (--label-column: cell_type, region)" in caplog.text
+    (source / "labels.csv").write_text("cell_type,layer\nPV,L2\nSOM,L4\nPV,L4\n")
+    assert read_source_table(source).labels.tolist() == ["PV", "SOM", "PV"]
+    assert "labels are taken from column 'cell_type' (--label-column: one of cell_type, layer)" in caplog.text
+    (source / "labels.csv").write_text("layer,who\nL2,PV\nL4,SOM\nL4,PV\n")
+    assert read_source_table(source).labels.tolist() == ["PV", "SOM", "PV"]
     caplog.clear()
-    read_source_table(source, "cell_type")
+    read_source_table(source, "who")
     assert not caplog.text
 
 
@@ -236,14 +238,14 @@ def make_wide(folder: Path, n: int) -> None:
     """Replace the source folder by ``n`` units whose last label column is a number of each."""
     for name in ("waveforms.csv", "isi_dist.csv"):
         (folder / name).write_text("a,b\n" + "1,2\n" * n)
-    (folder / "labels.csv").write_text("cell_type,confidence\n" + "".join(f"PV,0.{i}\n" for i in range(1, n + 1)))
+    (folder / "labels.csv").write_text("kind,confidence\n" + "".join(f"PV,0.{i}\n" for i in range(1, n + 1)))
 
 
 def test_a_label_column_of_ids_is_refused_with_the_others(source: Path) -> None:
     make_wide(source, 10)
-    with pytest.raises(DataError, match=r"column 'confidence' holds 10 labels, all different; .*there are: cell_type"):
+    with pytest.raises(DataError, match=r"column 'confidence' holds 10 labels, all different; .*there are: kind"):
         read_source_table(source)
-    assert set(read_source_table(source, "cell_type").labels) == {"PV"}
+    assert set(read_source_table(source, "kind").labels) == {"PV"}
 
 
 def test_few_labels_may_all_differ(source: Path) -> None:

@@ -100,7 +100,8 @@ class DatasetParams(Section):
         "csv", "arrays", "phy", "nwb", "spikeinterface", "acqm", "cellexplorer", "alf", "rez", "jrclust"
     ] = Field(description="layout of the folder")
     label_column: str | None = Field(
-        default=None, description="column of labels.csv (or of the source's units); default the last; 'none' = ignore"
+        default=None,
+        description="column of labels.csv (or of the source's units); default 'label', else the last; 'none' = ignore",
     )
     sampling_frequency_hz: Annotated[float, Field(ge=SAMPLING_HZ[0], le=SAMPLING_HZ[1])] | None = Field(
         default=None,

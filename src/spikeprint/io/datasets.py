@@ -52,6 +52,8 @@ REQUIRED = ("waveform", "isi")
 """Modalities that a ``csv`` folder must hold, though where both histograms are there, waveforms may be absent."""
 LARGEST = 1e30
 """No measurement is larger; beyond, sums and squares overflow float32."""
+LABEL_NAMES = ("label", "labels", "cell_type", "cell type", "celltype")
+"""A column of this name, in lower case, holds the labels, wherever it is; else the last column does."""
 FEW_LABELS = 10
 """So many labels that are all different are no cell types."""
 
@@ -73,7 +75,8 @@ def read_source_table(folder: Path, label_column: str | None = None) -> SourceTa
 
     Parameters
     ----------
-    label_column : column of ``labels.csv``; None takes the last one, "none" ignores the file
+    label_column : column of ``labels.csv``; None takes the one with a name of ``LABEL_NAMES``, else the last; "none"
+        ignores the file
 
     Raises
     ------
@@ -242,7 +245,7 @@ def _read_labels(folder: Path, column: str | None, n_units: int) -> tuple[Path, 
     names, name, labels = _read_column(path, column, n_units)
     if column is None and len(names) > 1:
         LOGGER.warning(
-            "%s: labels are taken from '%s', the last column (--label-column: %s)", path, name, ", ".join(names)
+            "%s: labels are taken from column '%s' (--label-column: one of %s)", path, name, ", ".join(names)
         )
     _check_classes(path, names, name, labels)
     return path, labels
@@ -269,7 +272,7 @@ def _read_metadata(path: Path, n_units: int) -> dict[str, np.ndarray]:
 
 
 def _read_column(path: Path, wanted: str | None, n_units: int) -> tuple[list[str], str, np.ndarray]:
-    """Names of a file's columns but the index, the one that is ``wanted`` (None: the last), and its (n_rows,) str."""
+    """Names of a file's columns but the index, the ``wanted`` one (None: as ``LABEL_NAMES`` says), and its (n_rows,) str."""
     header, rows = _read_rows(path, n_units)
     keep = [i for i, name in enumerate(header) if not _is_index(name, [row[i] if i < len(row) else "" for row in rows])]
     if not keep:
@@ -277,7 +280,8 @@ def _read_column(path: Path, wanted: str | None, n_units: int) -> tuple[list[str
     names = [header[i] for i in keep]
     if wanted is not None and wanted not in names:
         raise ConfigError(f"{path}: no column '{wanted}'{suggest(wanted, names)}; columns: {', '.join(names)}")
-    position = keep[-1] if wanted is None else keep[names.index(wanted)]
+    usual = (name for name in names if name.strip().lower() in LABEL_NAMES)
+    position = keep[names.index(wanted or next(usual, names[-1]))]
     return names, header[position], _read_texts(path, header, rows, position)
 
 
