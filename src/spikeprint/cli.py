@@ -83,7 +83,10 @@ def _run(verb: str, words: list[str]) -> int:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted; `spikeprint run` continues where it stopped", file=sys.stderr)
+        print(
+            "interrupted; `spikeprint run` and `spikeprint hybrid ... --resume` go on where they stopped",
+            file=sys.stderr,
+        )
         return 130
 
 

@@ -272,7 +272,7 @@ def _read_metadata(path: Path, n_units: int) -> dict[str, np.ndarray]:
 
 
 def _read_column(path: Path, wanted: str | None, n_units: int) -> tuple[list[str], str, np.ndarray]:
-    """Names of a file's columns but the index, the ``wanted`` one (None: as ``LABEL_NAMES`` says), and its (n_rows,) str."""
+    """Names of a file's columns but the index, the ``wanted`` one (None: see ``LABEL_NAMES``), its (n_rows,) str."""
     header, rows = _read_rows(path, n_units)
     keep = [i for i, name in enumerate(header) if not _is_index(name, [row[i] if i < len(row) else "" for row in rows])]
     if not keep:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from scipy.io import savemat
@@ -20,7 +21,7 @@ from spikeprint.hybrid.make import make_plan
 from spikeprint.io.hybrid.fingerprint import hash_file
 from spikeprint.io.hybrid.motion import read_motion
 from spikeprint.io.hybrid.outputs import name_hybrid
-from spikeprint.io.hybrid.sortings import read_trains
+from spikeprint.io.hybrid.sortings import from_frame, read_trains
 from spikeprint.io.hybrid.source import open_source
 from spikeprint.io.traces.recordings import RecordingParams, open_recording
 
@@ -331,3 +332,32 @@ def test_names_of_hybrid_files() -> None:
     assert name_hybrid("a.imec0.ap.bin", True) == "a.GT.imec0.ap.bin"
     assert name_hybrid("a_g0_tcat.imec12.lf.bin", True) == "a.GT_g0_tcat.imec12.lf.bin"
     assert name_hybrid("a_g0_t0.nidq.bin", True) == "a.GT_g0_t0.nidq.bin"
+
+
+def test_a_table_of_spikes_is_a_sorting(toy: Toy) -> None:
+    source, trains, _ = toy.open()
+    rows = [(unit, sample) for unit, train in toy.trains.items() for sample in train]
+    frame = pd.DataFrame(rows, columns=["unit", "sample"]).sample(frac=1, random_state=0)
+    found = from_frame(frame, source)
+    assert found.unit_ids.tolist() == trains.unit_ids.tolist()
+    for name in ("segment", "sample", "offsets"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(trains, name))
+    with pytest.raises(DataError, match="sorting: no column sample; it has unit"):
+        from_frame(frame[["unit"]], source)
+    with pytest.raises(DataError, match="column sample is float64; whole numbers are needed"):
+        from_frame(frame.astype({"sample": float}), source)
+
+
+@pytest.mark.parametrize("given", ["list", "glob"])
+def test_several_files_follow_each_other_by_the_numbers_in_their_names(given: str, toy: Toy, tmp_path: Path) -> None:
+    traces = traces_of(toy)
+    cuts = [0, 1000, 4000, len(traces)]
+    names = ["run_t2.bin", "run_t9.bin", "run_t10.bin"]  # a plain sort would begin with t10
+    for name, start, stop in zip(names, cuts, cuts[1:], strict=False):
+        traces[start:stop].tofile(tmp_path / name)
+    layout = LayoutParams(**write_flat(toy, tmp_path / "one")["layout"])
+    words = str(tmp_path / "run_t*.bin") if given == "glob" else [str(tmp_path / name) for name in names]
+    source = open_source(words, HybridParams(layout=layout))
+    assert source.names() == names
+    assert list(source.counts) == np.diff(cuts).tolist()
+    np.testing.assert_array_equal(source.read(1, 5, 50), traces[1005:1050])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ...core.errors import ConfigError, DataError
 from ...core.types import Sorting
@@ -128,6 +129,32 @@ def from_spikeinterface(sorting: Any) -> Trains:
         spikes["sample_index"][order].astype(np.int64),
         np.concatenate([[0], np.cumsum(counts)]),
     )
+
+
+def from_frame(frame: pd.DataFrame, source: RawSource, where: str = "sorting") -> Trains:
+    """Return the spikes of a table, one row each: ``unit``, and ``sample`` on the clock of the source.
+
+    Raises
+    ------
+    DataError
+        A column is missing, samples are no whole numbers, or more than 1 % lie outside the traces.
+    """
+    if missing := [name for name in ("unit", "sample") if name not in frame]:
+        raise DataError(f"{where}: no column {' and '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+    if frame["sample"].dtype.kind not in "iu":
+        raise DataError(f"{where}: column sample is {frame['sample'].dtype}; whole numbers are needed")
+    ordered = frame.sort_values(["unit", "sample"], kind="stable")
+    unit_ids, counts = np.unique(ordered["unit"], return_counts=True)
+    duration_s = np.full(len(unit_ids), sum(source.counts) / source.sampling_frequency_hz)
+    sorting = Sorting(
+        unit_ids.astype(str),
+        ordered["sample"].to_numpy(np.int64),
+        np.concatenate([[0], np.cumsum(counts)]),
+        source.sampling_frequency_hz,
+        duration_s,
+        np.full(len(unit_ids), ""),
+    )
+    return locate(sorting, source, where)
 
 
 def read_given_times(path: Path) -> dict[str, np.ndarray]:
