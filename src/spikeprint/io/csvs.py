@@ -106,7 +106,7 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-def require_names(path: Path, found: Iterable[str], needed: Sequence[str]) -> None:
+def require_names(path: Path | str, found: Iterable[str], needed: Sequence[str]) -> None:
     """Raise DataError when one of the ``needed`` columns or keys is not in the file."""
     found = [str(name) for name in found]
     for name in needed:

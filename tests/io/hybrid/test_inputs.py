@@ -342,7 +342,7 @@ def test_a_table_of_spikes_is_a_sorting(toy: Toy) -> None:
     assert found.unit_ids.tolist() == trains.unit_ids.tolist()
     for name in ("segment", "sample", "offsets"):
         np.testing.assert_array_equal(getattr(found, name), getattr(trains, name))
-    with pytest.raises(DataError, match="sorting: no column sample; it has unit"):
+    with pytest.raises(DataError, match="sorting: no 'sample'; found: unit"):
         from_frame(frame[["unit"]], source)
     with pytest.raises(DataError, match="column sample is float64; whole numbers are needed"):
         from_frame(frame.astype({"sample": float}), source)

@@ -139,10 +139,7 @@ def from_frame(frame: pd.DataFrame, source: RawSource, where: str = "sorting") -
     DataError
         A column is missing, samples are no whole numbers, or more than 1 % lie outside the traces.
     """
-    if missing := [name for name in ("unit", "sample") if name not in frame]:
-        raise DataError(f"{where}: no column {' and '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
-    if frame["sample"].dtype.kind not in "iu":
-        raise DataError(f"{where}: column sample is {frame['sample'].dtype}; whole numbers are needed")
+    _check_times(where, frame)
     ordered = frame.sort_values(["unit", "sample"], kind="stable")
     unit_ids, counts = np.unique(ordered["unit"], return_counts=True)
     duration_s = np.full(len(unit_ids), sum(source.counts) / source.sampling_frequency_hz)
@@ -166,11 +163,16 @@ def read_given_times(path: Path) -> dict[str, np.ndarray]:
         It is missing, lacks a column or holds something else than whole numbers.
     """
     frame = read_frame(path, text=("unit",))
-    require_names(path, frame.columns, ("unit", "sample"))
+    _check_times(str(path), frame)
     values = frame["sample"].to_numpy()
-    if values.dtype.kind not in "iu":
-        raise DataError(f"{path}: column sample is {values.dtype}; whole numbers are needed")
     return {str(unit): values[frame["unit"] == unit].astype(np.int64) for unit in dict.fromkeys(frame["unit"])}
+
+
+def _check_times(where: str, frame: pd.DataFrame) -> None:
+    """Raise DataError unless there are columns ``unit`` and ``sample``, this of whole numbers."""
+    require_names(where, frame.columns, ("unit", "sample"))
+    if frame["sample"].dtype.kind not in "iu":
+        raise DataError(f"{where}: column sample is {frame['sample'].dtype}; whole numbers are needed")
 
 
 def _nearest(name: str, known: list[str]) -> str:
