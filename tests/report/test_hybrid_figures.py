@@ -1,5 +1,6 @@
 """Figures of hybrids: nothing leaves its panel, many sorted units stay readable."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ def test_a_plan_is_drawn_before_and_after(tmp_path: Path) -> None:
     assert "0" in labels
     save_figure(figure, tmp_path / "new" / "folder" / "a.png")
     assert (tmp_path / "new" / "folder" / "a.png").stat().st_size > 10_000
+
+
+def test_units_on_one_contact_share_a_name(tmp_path: Path) -> None:
+    plan, source = make_toy(tmp_path / "recording", seconds=3.0).plan(units=["3"], channels={"radius_um": 45.0})
+    (one,) = plan.units
+    both = replace(plan, units=(one, replace(one, unit_id=1)))
+    traces, waves = source.read(0, 0, 800), np.zeros((2, 2, plan.n_samples), dtype=np.float32)
+    probe = plot_plan(both, Change(*waves, traces, traces, 0)).axes[0]
+    assert [text.get_text() for text in probe.texts if text.get_text()] == ["0, 1"]
 
 
 def test_panels_of_a_score_are_evenly_apart_and_columns_are_few(units: pd.DataFrame) -> None:

@@ -96,7 +96,11 @@ def _draw_probe(axis: Axes, plan: Plan) -> None:
         arrow = {"arrowstyle": "->", "color": color, "linewidth": 1.2}
         axis.annotate("", (unit.x_um, unit.y_um), start, arrowprops=arrow)
         axis.scatter(unit.x_um, unit.y_um, s=26, color=color, zorder=3)
-        axis.annotate(str(unit.unit_id), (unit.x_um, unit.y_um), (4, 2), textcoords="offset points", fontsize=8)
+    named: dict[tuple[float, float], list[str]] = {}  # several may be put on one contact
+    for unit in plan.units:
+        named.setdefault((unit.x_um, unit.y_um), []).append(str(unit.unit_id))
+    for place, names in named.items():
+        axis.annotate(", ".join(names), place, (4, 2), textcoords="offset points", fontsize=8)
     axis.margins(x=0.4)
     axis.set(title="from source to hybrid", xlabel="µm", ylabel="depth (µm)")
 
