@@ -35,14 +35,15 @@ _PLOTS = (
     "plot_overview", "compare_models",
 )  # fmt: skip
 _HOME |= dict.fromkeys(_PLOTS, "plots")
-__all__ = sorted([*_HOME, "load_data"])
+_FILES = ("load_data", "load_deeplabcut")
+__all__ = sorted([*_HOME, *_FILES])
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "load_data":
-        return importlib.import_module("..io.population.files", __name__).load_data
+    if name in _FILES:
+        return getattr(importlib.import_module("..io.population.files", __name__), name)
     if name not in _HOME:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

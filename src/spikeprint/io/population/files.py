@@ -14,6 +14,9 @@ import pandas as pd
 from ...core.errors import ConfigError, DataError, MissingKey, UnknownFileKind
 from ..readers.mats import read_mat
 from ..readers.shared import one_line
+from ..readers.unpickle import DAMAGE
+from .deeplabcut import CUTOFF, LEVELS, is_keypoints, read_keypoints
+from .frames import KIND, read_frame
 
 Columns = Sequence[str] | None
 
@@ -27,7 +30,7 @@ def load_data(
     ----------
     file : ``.npy .npz .h5 .pt .csv .xlsx .parquet .mat`` and their variants; ``.jl .pkl`` with ``allow_pickle``
     key : entry of a file with several; default: the first array
-    columns : of a table
+    columns : of a table; of one by DeepLabCut, ``.h5`` or ``.csv``, its keypoints, see ``load_deeplabcut``
 
     Raises
     ------
@@ -40,6 +43,32 @@ def load_data(
     """
     path = Path(file)
     return _as_array(path, _pick(path, _read(path, key, allow_pickle), key), columns)
+
+
+def load_deeplabcut(
+    filepath: str | Path, keypoints: Sequence[str] | None = None, pcutoff: float = CUTOFF
+) -> np.ndarray:
+    """Read the keypoints of one animal from an ``.h5`` or ``.csv`` of DeepLabCut.
+
+    Parameters
+    ----------
+    keypoints, pcutoff : see ``deeplabcut.read_keypoints``
+
+    Returns
+    -------
+    (n_frames, 2 * n_keypoints), a row for each frame of the video.
+
+    Raises
+    ------
+    MissingKey, DataError
+        No such keypoint; the file is missing, damaged, or holds no table of DeepLabCut.
+    """
+    path = Path(filepath)
+    content = _read(path, None, False)
+    tables = [table for table in (content.values() if isinstance(content, dict) else [content]) if is_keypoints(table)]
+    if not tables:
+        raise DataError(f"{path}: no table of DeepLabCut; columns of the levels {', '.join(LEVELS)} are needed")
+    return read_keypoints(tables[0], str(path), keypoints, pcutoff)
 
 
 def load_labelled(
@@ -108,6 +137,8 @@ def _pick(path: Path, content: Any, key: str | None) -> Any:
 
 
 def _as_array(path: Path, value: Any, columns: Columns) -> np.ndarray:
+    if is_keypoints(value):
+        return read_keypoints(value, str(path), columns)
     if isinstance(value, pd.DataFrame):
         if columns is not None:
             if value.columns.nlevels > 1:
@@ -137,20 +168,16 @@ def _read_hdf5(path: Path, key: str | None) -> Any:
     import h5py
 
     with h5py.File(path, "r") as file:
-        tables = [name for name in file if isinstance(file[name], h5py.Group) and "pandas_type" in file[name].attrs]
+        tables = [name for name in file if isinstance(file[name], h5py.Group) and KIND in file[name].attrs]
         arrays = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
-    if key is None and len(tables) > 1:
-        raise MissingKey(f"{path}: several tables, name one as key: {', '.join(tables)}")
-    # pandas lays out its tables itself and reads them with PyTables, which says so where it is not installed
-    wanted = [name for name in tables if key in (None, name)]
-    return {**{name: _read_table(path, name) for name in wanted}, **arrays}
-
-
-def _read_table(path: Path, name: str) -> pd.DataFrame:
-    try:
-        return pd.read_hdf(path, key=name)  # type: ignore[return-value]
-    except ImportError:
-        raise DataError(f"{path}: a table of pandas needs PyTables; pip install tables") from None
+        if key is not None and key not in (*tables, *arrays):
+            raise MissingKey(f"{path}: no entry '{key}'; there are: {', '.join([*tables, *arrays]) or 'none'}")
+        if key is None and len(tables) > 1:
+            raise MissingKey(f"{path}: several tables, name one as key: {', '.join(tables)}")
+        try:
+            return {**{name: read_frame(file[name]) for name in tables if key in (None, name)}, **arrays}
+        except DAMAGE as error:
+            raise DataError(f"{path}: a table of pandas that cannot be read ({one_line(error)})") from None
 
 
 def _read_torch(path: Path, key: str | None) -> Any:
@@ -163,9 +190,18 @@ def _read_torch(path: Path, key: str | None) -> Any:
 
 
 def _read_csv(path: Path, key: str | None) -> Any:
-    first = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
-    has_header = any(not _is_number(cell) for cell in first.split(","))
+    first = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip().split(",")
+    if first[0] == LEVELS[0]:  # DeepLabCut: names of the frame, and then three or four lines of names of columns
+        n_lines = sum(line.split(",", 1)[0] in (*LEVELS, "individuals") for line in _first_lines(path, 4))
+        n_names = next((place for place, cell in enumerate(first) if place and cell), 1)
+        return pd.read_csv(path, header=list(range(n_lines)), index_col=list(range(n_names)))
+    has_header = any(not _is_number(cell) for cell in first)
     return pd.read_csv(path, header=0 if has_header else None)
+
+
+def _first_lines(path: Path, n: int) -> list[str]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [line for _, line in zip(range(n), file, strict=False)]
 
 
 def _is_number(cell: str) -> bool:
