@@ -114,6 +114,19 @@ def test_a_named_circular_label_of_a_population(track: Simulated, position: np.n
     assert np.array_equal(by_name, by_array.transform(population))
 
 
+def test_what_people_pass_besides_arrays_of_counts(track: Simulated, side: np.ndarray) -> None:
+    from sklearn.pipeline import make_pipeline
+
+    signed = track.counts.astype(np.int16) - 2  # whole numbers that are no counts
+    assert np.isfinite(quick(max_iterations=3).fit(signed).transform(signed)).all()
+    mixed = pd.DataFrame(track.counts).astype(object)
+    assert make_pipeline(quick(max_iterations=3)).fit(mixed).transform(mixed).shape == (1200, 4)
+    assert (
+        quick(max_iterations=3).fit(torch.from_numpy(track.counts.astype(float)), torch.from_numpy(side)).n_iter_ == 3
+    )
+    assert quick(max_iterations=3).fit([track.counts] * 2, [side] * 2).num_sessions == 2
+
+
 # Transform -----------------------------------------------------------------------------------------------------------
 
 
@@ -324,6 +337,7 @@ CLASSES = np.arange(80) % 2
 
 DATA = {
     "one dimension": (COUNTS[:, 0], (), "Reshape your data"),
+    "trials": (COUNTS.reshape(8, 10, 4), (), r"trials x rows x units as Population.from_arrays"),
     "empty": (COUNTS[:0], (), "both at least 1"),
     "not a number": (np.where(COUNTS == 1, np.nan, 1.0), (), "NaN or infinite"),
     "too short": (COUNTS[:4], (), "has 4 rows, the model sees 5"),

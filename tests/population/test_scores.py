@@ -19,6 +19,7 @@ from spikeprint.population import (
     goodness_of_fit_history,
     goodness_of_fit_score,
     infonce_loss,
+    infonce_to_goodness_of_fit,
     plot_consistency,
     plot_embedding,
     plot_loss,
@@ -162,52 +163,52 @@ def test_plots_return_their_axes(track: Simulated, position: np.ndarray) -> None
 def test_a_grid_is_compared_by_bits_over_seeds_and_comes_back(tmp_path: Path, track: Simulated) -> None:
     shared = {name: value for name, value in QUICK.items() if name != "random_state"}
     params = {**shared, "time_offsets": [1, 5], "max_iterations": 10}
-    grid = GridSearch().fit_models({"a_b": track.counts}, params, tmp_path / "grid", seeds=(0, 1), n_workers=1)
+    models, combinations = GridSearch().generate_models(params)
+    assert combinations == [{"time_offsets": 1}, {"time_offsets": 5}]
+    assert models["time_offsets_5"].time_offsets == 5
+    grid = GridSearch().fit_models({"a_b": track.counts}, params, tmp_path / "grid", seeds=(0, 1))
     table = grid.get_df_results()
     assert table[["time_offsets", "seed"]].to_numpy().tolist() == [[1, 0], [1, 1], [5, 0], [5, 1]]
+    assert table["name"].iloc[1] == "time_offsets_1_seed_1_a_b"
     best = table.groupby("time_offsets")["held_out_bits"].mean().idxmax()
-    assert grid.get_best_model(dataset_name="a_b").time_offsets == best
-    back = GridSearch.load(tmp_path / "grid")
-    pd.testing.assert_frame_equal(back.results_, table)
-    assert back.get_best_model().time_offsets == best
-    assert len(grid.plot_loss_comparison("a_b").lines) == 4
+    model, name = grid.get_best_model(dataset_name="a_b")
+    assert (model.time_offsets, name) == (best, f"time_offsets_{best}_seed_0_a_b")
+    pd.testing.assert_frame_equal(GridSearch().get_df_results(models_dir=tmp_path / "grid"), table)
+    assert GridSearch().get_best_model(models_dir=tmp_path / "grid")[1] == name
+    back, varied = GridSearch.load(tmp_path / "grid")
+    assert (list(back), varied) == (table["name"].tolist(), [{"time_offsets": v} for v in (1, 1, 5, 5)])
+    assert len(grid.plot_loss_comparison(dataset_name="a_b").lines) == 4
     with pytest.raises(ValueError, match="no dataset 'c'"):
         grid.get_best_model(dataset_name="c")
+    with pytest.raises(ValueError, match="nothing was fitted yet"):
+        GridSearch().get_df_results()
 
 
-def test_the_usage_page_of_cebra_runs_with_our_names(tmp_path: Path) -> None:
-    """The steps of https://cebra.ai/docs/usage.html, the import changed."""
-    from spikeprint.population import PopulationEmbedder as CEBRA
-    from spikeprint.population import load_data
+def test_text_and_bool_are_classes_of_a_decoder_and_of_a_plot() -> None:
+    import matplotlib
 
+    matplotlib.use("Agg")
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "neural_data", neural=rng.normal(0, 1, (100, 3)), new_neural=rng.normal(0, 1, (100, 4)))
-    neural_data = load_data(file=tmp_path / "neural_data.npz", key="neural")
-    new_neural = load_data(file=tmp_path / "neural_data.npz", key="new_neural")
-    continuous, discrete = rng.normal(0, 1, (100, 3)), rng.integers(0, 10, 100)
-    cebra_model = CEBRA(
-        model_architecture="offset10-model", batch_size=512, learning_rate=3e-4, temperature=1.12, max_iterations=5,
-        conditional="time_delta", output_dimension=3, distance="cosine", device="cpu", verbose=False, time_offsets=10,
-    )  # fmt: skip
-    CEBRA(**{**cebra_model.get_params(), "conditional": "time"}).fit(neural_data)
-    cebra_model.fit(neural_data, continuous)
-    cebra_model.fit(neural_data, discrete)
-    cebra_model.fit(neural_data, continuous, discrete)
-    cebra_model.partial_fit(neural_data, continuous, discrete)
-    path = cebra_model.save(tmp_path / "cebra_model.pt")
-    embedding = CEBRA.load(path).transform(neural_data)
-    assert embedding.shape == (100, 3)
-    single = CEBRA(**{**cebra_model.get_params(), "max_adapt_iterations": 3}).fit(neural_data, continuous)
-    single.fit(new_neural, continuous, adapt=True)  # cebra would fall back to time without a word
-    assert single.transform(new_neural).shape == (100, 3)
-    multi = cebra_model.fit([neural_data, new_neural], [continuous, rng.normal(0, 1, (100, 3))])
-    embeddings = [multi.transform(x, session_id=i) for i, x in enumerate((neural_data, new_neural))]
-    scores, _, _ = consistency_score(
-        embeddings=embeddings, labels=[continuous[:, 0]] * 2, dataset_ids=["achilles", "buddy"], between="datasets",
-        num_discretization_bins=10,
-    )  # fmt: skip
-    assert len(scores) == 2
-    hybrid = CEBRA(**{**cebra_model.get_params(), "hybrid": True, "output_dimension": 4})
-    assert hybrid.fit(neural_data, continuous).transform(neural_data).shape == (100, 4)
-    decoder = KNNDecoder(n_neighbors=5).fit(embedding[:80], discrete[:80])
-    assert 0 <= decoder.score(embedding[80:], discrete[80:]) <= 1
+    classes = rng.integers(0, 3, 300)
+    embedding = np.eye(3)[classes] + rng.normal(0, 0.2, (300, 3))
+    embedding[::50] = np.nan  # rows between segments
+    finite = np.isfinite(embedding).all(axis=1)
+    for labels in (classes > 0, np.array(["left", "right", "rest"])[classes]):
+        for decoder in (KNNDecoder(), L1LinearRegressor(alpha=0.1)):
+            decoder.fit(embedding[finite], labels[finite])
+            assert decoder.score(embedding[finite], labels[finite]) > 0.9
+        assert CVDecoder().fit(embedding, labels).score(embedding, labels) > 0.9
+        assert plot_embedding(embedding, embedding_labels=labels) is not None
+    with pytest.raises(ValueError, match="same number of samples"):
+        KNNDecoder().fit(embedding[finite], (classes > 0)[:-1])
+
+
+def test_bits_of_a_loss_that_is_known(track: Simulated, position: np.ndarray) -> None:
+    model = quick(max_iterations=20).fit(track.counts, position)
+    loss = infonce_loss(model, track.counts, position, num_batches=20, random_state=0)
+    bits = goodness_of_fit_score(model, track.counts, position, num_batches=20, random_state=0)
+    assert infonce_to_goodness_of_fit(loss, model) == pytest.approx(bits)
+    assert infonce_to_goodness_of_fit(np.log(128), batch_size=64, num_sessions=2) == pytest.approx(0)
+    with pytest.raises(ValueError, match="the model, or the batch_size"):
+        infonce_to_goodness_of_fit(loss)
+    assert model.num_sessions is None

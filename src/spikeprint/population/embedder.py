@@ -197,6 +197,12 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         """Return the names of architectures that match a glob pattern."""
         return model_options(pattern)
 
+    @property
+    def num_sessions(self) -> int | None:
+        """Sessions of a fit to several, None of a fit to one; by cebra's name."""
+        check_is_fitted(self, "model_")
+        return self.num_sessions_
+
     def check_session(self, session_id: int | None) -> int:
         """Return the number of the session meant.
 

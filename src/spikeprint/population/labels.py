@@ -138,6 +138,7 @@ def read_labels(
     PopulationError
         Wrong length, missing values at valid rows, two discrete labels or one with columns.
     """
+    y = [given for given in y if given is not None]  # a pipeline of scikit-learn passes None where there is no label
     sessions: list[list[Label]] = [[] for _ in populations]
     for position, given in enumerate(y):
         if (

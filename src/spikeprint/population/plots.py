@@ -25,13 +25,15 @@ def plot_embedding(embedding: Any, embedding_labels: Any = "grey", idx_order: An
     Parameters
     ----------
     embedding : (n, d)
-    embedding_labels : a colour, ``time``, or (n,) values
+    embedding_labels : a colour, ``time``, or (n,) values; text is coloured by class
     idx_order : two or three dimensions, or ``variance``: the three that vary most
     options : of ``cebra.plot_embedding``, e.g. ``ax, cmap, markersize, alpha, title``
     """
     values = np.asarray(embedding)
     if isinstance(embedding_labels, str) and embedding_labels == "time":
         embedding_labels = np.arange(len(values))
+    elif not isinstance(embedding_labels, str) and np.asarray(embedding_labels).dtype.kind in "OUSb":
+        embedding_labels = np.unique(np.asarray(embedding_labels).astype(str), return_inverse=True)[1]
     if isinstance(idx_order, str):
         if idx_order != "variance":
             raise PopulationError(f"idx_order = '{idx_order}': dimensions, or 'variance'")

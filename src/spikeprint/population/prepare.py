@@ -64,15 +64,26 @@ def _read_session(x: Any, segments: Any, number: int) -> Population:
     if hasattr(x, "toarray"):
         raise PopulationError("X is a sparse matrix; pass X.toarray()")
     array = np.asarray(x)
+    if array.dtype.kind == "O":
+        array = _as_numbers(array)
     if array.dtype.kind not in "biuf":
         raise PopulationError(f"X is of type {array.dtype}; numbers are needed")
     if array.ndim != 2 or 0 in array.shape:
         raise PopulationError(
             f"X has shape {array.shape}: rows x units is needed, both at least 1. Reshape your data to two dimensions"
+            + ("; trials x rows x units as Population.from_arrays(X)" if array.ndim == 3 else "")
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise PopulationError(f"X has {int((~np.isfinite(array)).sum())} values that are NaN or infinite")
     return Population.from_arrays(array, segments=segments, session_id=str(number))
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray:
+    """What a table of mixed columns holds, as float where it all is numbers."""
+    try:
+        return array.astype(float)
+    except (TypeError, ValueError):
+        return array
 
 
 def find_bin_widths(X: Any) -> list[float | None]:
@@ -99,7 +110,8 @@ class InputTransform:
     def fit(cls, kind: str, population: Population, train_rows: np.ndarray) -> "InputTransform":
         """Choose and fit a transform."""
         if kind == "auto":
-            kind = "sqrt" if population.counts.dtype.kind in "iu" else "none"
+            is_count = population.counts.dtype.kind in "iu" and np.min(population.counts) >= 0
+            kind = "sqrt" if is_count else "none"
         if kind != "zscore":
             return cls(kind)
         rows = np.asarray(population.counts[train_rows], dtype=np.float64)

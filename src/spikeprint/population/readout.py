@@ -17,7 +17,18 @@ SEEN_LIMIT = 0.2
 
 
 class KNNDecoder(cebra.KNNDecoder):
-    """cebra's nearest neighbours: regression for float targets, classes for integers."""
+    """cebra's nearest neighbours: regression for float targets, classes for all others, text and bool too."""
+
+    def fit(self, X: Any, y: Any) -> "KNNDecoder":
+        """Fit rows of an embedding (n, d) and their targets (n,) or (n, k)."""
+        y = np.asarray(y)
+        if y.dtype.kind in "fiu":
+            super().fit(X, y)
+            return self
+        codes = np.unique(y, return_inverse=True)[1]
+        super().fit(X, codes)  # checks the lengths
+        self.knn.fit(X, y)
+        return self
 
     def score(self, X: Any, y: Any) -> float:
         """Return R2 of float targets, accuracy of classes."""
@@ -31,7 +42,8 @@ class L1LinearRegressor(cebra.L1LinearRegressor):
 
     def fit(self, X: Any, y: Any) -> "L1LinearRegressor":
         """Fit float targets by Lasso, classes by logistic regression."""
-        if np.asarray(y).dtype.kind not in "iu":
+        y = np.asarray(y)
+        if y.dtype.kind == "f":
             super().fit(X, y)
             return self
         from sklearn.linear_model import LogisticRegression
@@ -64,7 +76,7 @@ class CVDecoder(BaseEstimator):
         self.kind, self.n_splits, self.period, self.embedder = kind, n_splits, period, embedder
 
     def fit(self, X: Any, y: Any) -> "CVDecoder":
-        """Choose the parameters, then fit all rows.
+        """Choose the parameters, then fit all rows; those of X that are not finite are left out.
 
         Raises
         ------
@@ -76,6 +88,8 @@ class CVDecoder(BaseEstimator):
         X, y = np.asarray(X), self._encode(y)
         if len(X) != len(y):
             raise PopulationError(f"decoder: {len(X)} rows of embedding, {len(y)} of the target")
+        finite = np.isfinite(X).all(axis=1)
+        X, y = X[finite], y[finite]
         block = np.arange(len(X)) * self.n_splits // len(X)
         decoder = KINDS[self.kind]
 
@@ -97,7 +111,7 @@ class CVDecoder(BaseEstimator):
         return np.mod(np.arctan2(guess[:, 1], guess[:, 0]) * self.period / (2 * np.pi), self.period)
 
     def score(self, X: Any, y: Any, allow_seen: bool = False) -> float:
-        """Return R2, or accuracy of classes, on rows that the embedding has not been fitted on.
+        """Return R2, or accuracy of classes, on the finite rows, none of which the embedding may be fitted on.
 
         Raises
         ------
@@ -110,7 +124,8 @@ class CVDecoder(BaseEstimator):
                 f"decoder: the embedding was fitted on the labels of {100 * seen:.0f} % of these rows; score others, "
                 "or pass allow_seen=True"
             )
-        return self.decoder_.score(np.asarray(X), self._encode(y))
+        finite = np.isfinite(np.asarray(X)).all(axis=1)
+        return self.decoder_.score(np.asarray(X)[finite], self._encode(y)[finite])
 
     def median_error(self, X: Any, y: Any) -> float:
         """Return the median absolute error, around the circle for a circular target."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from ..core.errors import PopulationError
+from ..core.errors import PopulationError, SettingError
 from .criterion import info_nce
 from .fitting import BITS, Hybrid
 from .labels import read_labels
@@ -19,8 +19,8 @@ from .prepare import choose_mode, make_rules, read_sessions
 from .sampling import Sampler
 from .settings import hybrid_options
 
-FULL = 2048
-"""Pairs of one evaluation batch of a model that was fitted with ``batch_size=None``."""
+FULL, AUTO = 2048, 512
+"""Pairs of one evaluation batch of a model that was fitted with ``batch_size=None``, and with ``auto``."""
 
 
 def infonce_loss(
@@ -63,7 +63,7 @@ def evaluate_loss(
     targets = model.label_spec_.apply(labels, population.valid)
     rules = make_rules(model, choose_mode(model, targets.kind, 1), model.offset_, model.label_spec_)
     pool = make_pool(population.segment_of_row, population.valid, targets, rules, model.label_spec_)
-    batch = FULL if model.batch_size is None else 512 if model.batch_size == "auto" else int(model.batch_size)
+    batch = _batch_size(model)
     options = hybrid_options(model)
     hybrid = None if options is None else Hybrid(**options)
     encoder = model.model_.encoders[number].eval()
@@ -90,16 +90,38 @@ def goodness_of_fit_score(
     random_state: int | None = None,
 ) -> float:
     """Return the goodness of fit in bits: 0 for a collapsed embedding, more is better."""
-    return infonce_to_goodness_of_fit(*evaluate_loss(model, X, y, session_id, num_batches, random_state))
+    loss, log_n = evaluate_loss(model, X, y, session_id, num_batches, random_state)
+    return (log_n - loss) * BITS
 
 
-def infonce_to_goodness_of_fit(loss: Any, log_negatives: Any) -> Any:
-    """Return bits from a loss in nats and the log of the number of its negatives."""
-    return (log_negatives - loss) * BITS
+def infonce_to_goodness_of_fit(
+    infonce: Any, model: Any = None, batch_size: int | None = None, num_sessions: int | None = None
+) -> Any:
+    """Return bits from a loss in nats.
+
+    Parameters
+    ----------
+    infonce : of ``infonce_loss``, a number or an array
+    model : whose evaluation it was, of one session at a time; or
+    batch_size, num_sessions : negatives of a batch, and sessions that share one
+
+    Raises
+    ------
+    SettingError
+        Neither a model nor a batch size, or both.
+    """
+    if (model is None) == (batch_size is None):
+        raise SettingError("infonce_to_goodness_of_fit: pass the model, or the batch_size, that the loss is of")
+    n = _batch_size(model) if batch_size is None else batch_size * (num_sessions or 1)
+    return (np.log(n) - infonce) * BITS
 
 
 def goodness_of_fit_history(model: Any) -> np.ndarray:
     """Return (n_steps,) bits of every training batch, by the number of negatives it had."""
     check_is_fitted(model, "history_")
     table = model.history_
-    return infonce_to_goodness_of_fit(table["align"] + table["uniform"], table["log_negatives"]).to_numpy()
+    return ((table["log_negatives"] - table["align"] - table["uniform"]) * BITS).to_numpy()
+
+
+def _batch_size(model: Any) -> int:
+    return FULL if model.batch_size is None else AUTO if model.batch_size == "auto" else int(model.batch_size)

@@ -135,7 +135,10 @@ def train(network: Network, xs: Sequence[torch.Tensor], job: Job, device: torch.
     hardware = Hardware(device.type, index=device.index)
     with torch.random.fork_rng(devices=[]):  # layers that drop out draw from the global generator
         torch.manual_seed(job.seed)
-        train_module(module, _Steps(job), [torch.zeros(1)], schedule, hardware)
+        steps = _Steps(job)
+        train_module(module, steps, [torch.zeros(1)], schedule, hardware)
+    if steps.bar is not None:
+        steps.bar.close()
     columns = ["loss", "align", "uniform", "temperature", "log_negatives", "loss_time"]
     table = pd.DataFrame(torch.stack(module.steps).cpu().numpy().astype(float), columns=columns)
     table.insert(0, "step", np.arange(1, len(table) + 1))
