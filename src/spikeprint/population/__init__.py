@@ -25,6 +25,8 @@ _HOME = {
     "bin_session": "binning",
     "bin_trials": "binning",
     "split_population": "splits",
+    "forecast": "decoding.forecast",
+    "retrieve": "decoding.retrieval",
     "read_population": "folder",
     "write_population": "folder",
     "register_model": "networks",

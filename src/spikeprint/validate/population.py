@@ -62,6 +62,44 @@ RESULTS = pa.DataFrameSchema(
     strict=True,
 )
 
+FORECASTS = pa.DataFrameSchema(
+    {
+        "session_id": pa.Column(str),
+        "model": pa.Column(str),
+        "history": pa.Column(int, pa.Check.ge(1), description="bins that are looked at"),
+        "seed": pa.Column(int),
+        "n_units": pa.Column(int, pa.Check.ge(1)),
+        "bits_per_spike": pa.Column(float, description="above the mean rate in training"),
+        "share_better": pa.Column(float, FRACTION, description="units that are foretold better than by their mean"),
+        "n_train": pa.Column(int, pa.Check.ge(1)),
+        "n_test": pa.Column(int, pa.Check.ge(1)),
+        "fit_seconds": pa.Column(float, NOT_NEGATIVE),
+    },
+    unique=["session_id", "model", "history", "seed"],
+    strict=True,
+)
+RETRIEVALS = pa.DataFrameSchema(
+    {
+        "session_id": pa.Column(str),
+        "model": pa.Column(str),
+        "seed": pa.Column(int),
+        "split": pa.Column(str),
+        "unseen": pa.Column(int, NOT_NEGATIVE, description="classes kept out of training; 0 = none"),
+        "n_units": pa.Column(int, pa.Check.ge(1)),
+        "n_bins": pa.Column(int, pa.Check.ge(1)),
+        "n_classes": pa.Column(int, pa.Check.ge(2), description="among which the true one is looked for"),
+        "n_features": pa.Column(int, pa.Check.ge(1)),
+        "r2": pa.Column(float, pa.Check.le(1), description="of the features, mean; 0 = their mean in training"),
+        **{name: pa.Column(float, FRACTION) for name in ("top1", "top1_low", "top1_high", "top5", "chance")},
+        "mean_rank": pa.Column(float, pa.Check.ge(1)),
+        "n_train": pa.Column(int, pa.Check.ge(1)),
+        "n_test": pa.Column(int, pa.Check.ge(1)),
+        "fit_seconds": pa.Column(float, NOT_NEGATIVE),
+    },
+    unique=["session_id", "model", "unseen", "seed"],
+    strict=True,
+)
+
 
 def check_table(table: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.DataFrame:
     """Return the table if it keeps every rule.

@@ -43,14 +43,28 @@ MODELS: dict[str, Callable[[], Any]] = {
 """Name -> a fresh decoder. ``poisson_nb`` is the one that every other must beat."""
 
 
-def make_decoder(name: str) -> Any:
+def make_decoder(name: str, task: str = "classify") -> Any:
     """Return a fresh decoder.
+
+    Parameters
+    ----------
+    task : of ``tasks.TASKS``; all but ``classify`` are for networks (``networks.NETWORKS``), which then answer by
+        ``predict``
 
     Raises
     ------
     SettingError
-        No such model.
+        No such model or task.
     """
+    if task != "classify":
+        from .networks import NETWORKS
+        from .trained import NetworkDecoder
+
+        if name not in NETWORKS:
+            raise SettingError(
+                f"model '{name}' for {task}: unknown{suggest(name, NETWORKS)}; known: {', '.join(NETWORKS)}"
+            )
+        return NetworkDecoder(name, task=task)
     if name not in MODELS:
         raise SettingError(f"model '{name}': unknown{suggest(name, MODELS)}; known: {', '.join(MODELS)}")
     return MODELS[name]()

@@ -1,6 +1,6 @@
-"""Networks over the bins of a trial. Enters: standardised trials (n, bins, units). Leaves: a score for each class.
+"""Networks over the bins of a trial. Enters: standardised trials (n, bins, units). Leaves: a score for each output.
 
-``NETWORKS`` is the table; each entry takes bins, units, classes and, for the graph, which units respond alike.
+``NETWORKS`` is the table; each entry takes bins, units, outputs and, for the graph, which units respond alike.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,15 @@ class Shape:
 
     n_bins: int
     n_units: int
-    n_classes: int
+    n_outputs: int
     adjacency: torch.Tensor
+
+
+class Linear(nn.Sequential):
+    """All bins side by side, one weight for each: a regression of the kind that the loss says."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__(nn.Flatten(), nn.Dropout(DROPOUT), nn.Linear(shape.n_bins * shape.n_units, shape.n_outputs))
 
 
 class Recurrent(nn.Module):
@@ -32,10 +39,10 @@ class Recurrent(nn.Module):
         super().__init__()
         self.into = nn.Linear(shape.n_units, WIDTH)
         self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True)
-        self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(WIDTH, shape.n_classes))
+        self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(WIDTH, shape.n_outputs))
 
     def forward(self, trials: torch.Tensor) -> torch.Tensor:
-        """Return (n, n_classes)."""
+        """Return (n, n_outputs)."""
         return self.head(self.lstm(self.into(trials))[0][:, -1])
 
 
@@ -48,14 +55,14 @@ class Attentive(nn.Module):
         self.position = nn.Parameter(torch.zeros(shape.n_bins, WIDTH))
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, DROPOUT, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(WIDTH, shape.n_classes)
+        self.head = nn.Linear(WIDTH, shape.n_outputs)
 
     def encode(self, trials: torch.Tensor) -> torch.Tensor:
         """Return (n, bins, width)."""
         return self.layers(self.into(trials) + self.position)
 
     def forward(self, trials: torch.Tensor) -> torch.Tensor:
-        """Return (n, n_classes)."""
+        """Return (n, n_outputs)."""
         return self.head(self.encode(trials).mean(dim=1))
 
 
@@ -67,7 +74,7 @@ class AttentiveRecurrent(Attentive):
         self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True)
 
     def forward(self, trials: torch.Tensor) -> torch.Tensor:
-        """Return (n, n_classes)."""
+        """Return (n, n_outputs)."""
         return self.head(self.lstm(self.encode(trials))[0][:, -1])
 
 
@@ -79,11 +86,11 @@ class AttentionMLP(nn.Module):
         self.into = nn.Sequential(nn.Linear(shape.n_units, WIDTH), nn.GELU(), nn.Dropout(DROPOUT))
         self.weigh = nn.Linear(WIDTH, 1)
         self.head = nn.Sequential(
-            nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, shape.n_classes)
+            nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, shape.n_outputs)
         )
 
     def forward(self, trials: torch.Tensor) -> torch.Tensor:
-        """Return (n, n_classes)."""
+        """Return (n, n_outputs)."""
         bins = self.into(trials)
         return self.head((bins * self.weigh(bins).softmax(dim=1)).sum(dim=1))
 
@@ -106,10 +113,10 @@ class GraphAttention(nn.Module):
         self.drop = nn.Dropout(DROPOUT)
         self.out = nn.Linear(shape.n_units * GRAPH_FEATURES, WIDTH)  # unit by unit, so that each keeps its identity
         self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True)
-        self.head = nn.Linear(WIDTH, shape.n_classes)
+        self.head = nn.Linear(WIDTH, shape.n_outputs)
 
     def forward(self, trials: torch.Tensor) -> torch.Tensor:
-        """Return (n, n_classes)."""
+        """Return (n, n_outputs)."""
         n, n_bins, n_units = trials.shape
         nodes = self.lift(trials.reshape(n * n_bins, n_units, 1))
         left, right = (project(nodes).transpose(1, 2) for project in (self.left, self.right))
@@ -121,12 +128,20 @@ class GraphAttention(nn.Module):
 
 
 NETWORKS: dict[str, Callable[[Shape], nn.Module]] = {
+    "linear": Linear,
     "lstm": Recurrent,
     "transformer": Attentive,
     "transformer_lstm": AttentiveRecurrent,
     "attention_mlp": AttentionMLP,
     "st_gat": GraphAttention,
 }
+
+
+def start_at_zero(network: nn.Module) -> None:
+    """Let the last layer say 0, the mean of what is asked for: where nothing can be learnt that is the best answer."""
+    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
 
 
 def link_units(trials: torch.Tensor) -> torch.Tensor:
