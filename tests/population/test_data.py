@@ -114,3 +114,32 @@ def test_a_folder_that_breaks_a_rule_is_not_written(change: object, said: str, t
 def test_parts_that_do_not_fit_are_refused(change: dict, said: str) -> None:
     with pytest.raises(PopulationError, match=said):
         replace(make(), **change)
+
+
+def test_trials_as_three_axes_and_their_labels() -> None:
+    X = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    labels = {"image": np.array(["a", "b"]), "pupil": np.arange(6.0).reshape(2, 3), "row": np.arange(6)}
+    population = Population.from_arrays(X, labels, bin_width=0.1)
+    assert np.array_equal(population.tensor(), X)
+    assert population.labels["image"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert np.array_equal(population.labels["pupil"], np.arange(6.0))
+    assert np.array_equal(population.labels["row"], np.arange(6))
+    with pytest.raises(PopulationError, match="label 'x' has 5 rows, counts have 6"):
+        Population.from_arrays(X, {"x": np.arange(5)})
+
+
+def test_spike_times_by_unit_become_a_population() -> None:
+    spikes = {"a": [0.31, 0.05, 0.12], 7: np.array([0.25])}  # in any order
+    place = (np.array([0.0, 0.4]), np.array([0.0, 4.0]))
+    population = Population.from_spikes(spikes, bin_width=0.1, t_stop=0.4, series={"place": place})
+    assert population.units["unit_id"].tolist() == ["a", "7"]
+    assert population.counts.tolist() == [[1, 0], [1, 0], [0, 1], [1, 0]]
+    assert np.allclose(population.labels["place"], [0.5, 1.5, 2.5, 3.5])
+    shown = pd.DataFrame({"start_time": [0.0, 0.2], "stop_time": [0.2, 0.4], "frame": [3, 1]})
+    trials = Population.from_spikes(list(spikes.values()), presentations=shown, n_bins=2)
+    assert trials.tensor().tolist() == [[[1, 0], [1, 0]], [[0, 1], [1, 0]]]
+    assert set(trials.split("time", fractions=(0.5, 0, 0.5), label="none")) == {"train", "test"}
+    with pytest.raises(PopulationError, match="0 units, 0 spikes; an empty session"):
+        Population.from_spikes({})
+    with pytest.raises(PopulationError, match="finite"):
+        Population.from_spikes([[0.1, np.nan]], t_stop=1.0)

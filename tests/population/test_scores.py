@@ -16,6 +16,7 @@ from spikeprint.population import (
     L1LinearRegressor,
     compare_models,
     consistency_score,
+    decode_score,
     goodness_of_fit_history,
     goodness_of_fit_score,
     infonce_loss,
@@ -212,3 +213,26 @@ def test_bits_of_a_loss_that_is_known(track: Simulated, position: np.ndarray) ->
     with pytest.raises(ValueError, match="the model, or the batch_size"):
         infonce_to_goodness_of_fit(loss)
     assert model.num_sessions is None
+
+
+def test_every_block_is_decoded_from_the_others(track: Simulated, position: np.ndarray, side: np.ndarray) -> None:
+    model = quick().fit(track.counts, position)
+    embedding, angle = model.transform(track.counts), np.arange(550.0) * 0.37 % 6
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    table = decode_score(
+        circle, angle, n_splits=3, decoder=CVDecoder(embedder=quick(output_dimension=2).fit(track.counts))
+    )
+    assert table["block"].tolist() == [0, 1, 2]
+    assert (table["score"] > table["chance"] + 0.3).all()
+    assert (table["error"] < table["chance_error"]).all()
+    assert table["n_test"].sum() == 550
+    classes = decode_score(embedding, np.where(side == 1, "out", "back"), valid=position > 0.1, n_splits=2)
+    assert set(classes["measure"]) == {"accuracy"}
+    with pytest.raises(ValueError, match="was fitted on the labels"):
+        decode_score(embedding, position, decoder=CVDecoder(embedder=model))
+    assert len(decode_score(embedding, position, decoder=CVDecoder(embedder=model), allow_seen=True)) == 5
+    for arguments, said in (((embedding, position[1:]), "1199 labels"), ((embedding, position, 1), "2 blocks")):
+        with pytest.raises(ValueError, match=said):
+            decode_score(*arguments)
+    with pytest.raises(ValueError, match="block 0 has 15 usable rows"):
+        decode_score(embedding[:75], position[:75])

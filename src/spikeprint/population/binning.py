@@ -4,13 +4,17 @@ Work is proportional to the number of spikes: each is put into its presentation 
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..core.errors import PopulationError
 from ..core.sessions import Series, SpikeSession
+from ..io.population.nwb import read_nwb_session
 from .cleaning import ProbeRule, Step, select_presentations
 from .data import Population
 from .segments import make_segments
@@ -149,6 +153,71 @@ def bin_session(session: SpikeSession, bin_width: float) -> Population:
             periods[name] = series.period
     segments = make_segments([n_rows], bin_width, [session.t_start])
     return Population(session.session_id, bin_width, counts, segments, session.units, valid, labels, periods)
+
+
+def bin_spikes(
+    spikes: Mapping[Any, Any] | Sequence[Any],
+    bin_width: float = 0.025,
+    t_start: float = 0.0,
+    t_stop: float | None = None,
+    presentations: pd.DataFrame | None = None,
+    n_bins: int = 10,
+    series: Mapping[str, Any] | None = None,
+    session_id: str = "session",
+) -> Population:
+    """Return the population of spike times: continuous, or one segment for each presentation.
+
+    Parameters
+    ----------
+    spikes : unit -> spike times, seconds, in any order; a list has units 0, 1, ...
+    t_start, t_stop : recorded time, seconds; None = the end of the last spike or presentation
+    presentations : ``start_time, stop_time`` and columns of the stimulus (``frame``, ...), cut into ``n_bins`` each
+    series : name -> ``(times_s, values)`` or ``Series``: they become labels of a continuous population
+
+    Raises
+    ------
+    PopulationError
+        No spikes, times that are not finite, or what ``bin_trials`` refuses.
+    """
+    units = dict(spikes.items()) if isinstance(spikes, Mapping) else dict(enumerate(spikes))
+    trains = [np.sort(np.asarray(train, dtype=float).ravel()) for train in units.values()]
+    signals = {
+        name: given if isinstance(given, Series) else Series(np.asarray(given[0], dtype=float), np.asarray(given[1]))
+        for name, given in (series or {}).items()
+    }
+    if t_stop is None:
+        ends = [float(train[-1]) for train in trains if len(train)]
+        ends += [] if presentations is None else [float(presentations["stop_time"].max())]
+        t_stop = float(np.nextafter(max(ends, default=t_start), np.inf))
+    session = SpikeSession(
+        session_id, np.concatenate(trains) if trains else np.zeros(0), np.cumsum([0, *map(len, trains)]),
+        pd.DataFrame({"unit_id": [str(name) for name in units]}), t_start, t_stop, presentations, series=signals,
+    )  # fmt: skip
+    return bin_session(session, bin_width) if presentations is None else bin_trials(session, n_bins)
+
+
+def read_nwb(
+    path: Path | str,
+    stimulus: str | None = None,
+    n_bins: int = 10,
+    bin_width: float = 0.025,
+    labels: Sequence[str] = (),
+) -> Population:
+    """Return the population of an NWB file: one segment per presentation, or a continuous one.
+
+    Parameters
+    ----------
+    stimulus : table of presentations, e.g. ``natural_scenes``, with ``n_bins`` bins for each; None = everything
+    bin_width : seconds, without a stimulus
+    labels : time series that become labels of a continuous population
+
+    Raises
+    ------
+    DataError
+        No units, or no such table or series; the message lists what is there.
+    """
+    session = read_nwb_session(Path(path), stimulus=stimulus, series=tuple(labels))
+    return bin_session(session, bin_width) if stimulus is None else bin_trials(session, n_bins)
 
 
 def resample(series: Series, centres_s: np.ndarray) -> np.ndarray:

@@ -197,6 +197,26 @@ class Population:
         periods = self.periods if period is None else {**self.periods, name: period}
         return replace(self, labels={**self.labels, name: np.asarray(values)}, periods=periods)
 
+    def split(self, kind: str = "blocked", **options: Any) -> "dict[str, Population]":
+        """Return the parts ``train``, ``val`` and ``test``; see ``splits.split_population``."""
+        from .splits import split_population
+
+        return split_population(self, kind, **options)
+
+    @classmethod
+    def from_spikes(cls, spikes: Any, **options: Any) -> "Population":
+        """Return the population of spike times by unit; see ``binning.bin_spikes``."""
+        from .binning import bin_spikes
+
+        return bin_spikes(spikes, **options)
+
+    @classmethod
+    def from_nwb(cls, path: Any, **options: Any) -> "Population":
+        """Return the population of an NWB file; see ``binning.read_nwb``."""
+        from .binning import read_nwb
+
+        return read_nwb(path, **options)
+
     @classmethod
     def from_arrays(
         cls,
@@ -211,8 +231,8 @@ class Population:
 
         Parameters
         ----------
-        X : (n_rows, n_units) counts, or other signals as float
-        y : labels by name
+        X : (n_rows, n_units) counts, or other signals as float; (n_trials, n_bins, n_units) is a segment for each trial
+        y : labels by name, a value for each row, or for each of the trials
         segments : table of segments, or the lengths of segments back to back; default: one segment
         valid : (n_rows,) bool, default all
 
@@ -222,6 +242,11 @@ class Population:
             Parts do not fit together.
         """
         counts = np.asanyarray(X)
+        labels = {name: np.asarray(values) for name, values in (y or {}).items()}
+        if counts.ndim == 3:
+            n_trials, n_bins, _ = counts.shape
+            counts, segments = counts.reshape(n_trials * n_bins, -1), [n_bins] * n_trials
+            labels = {name: _by_row(values, n_trials, n_bins) for name, values in labels.items()}
         if counts.ndim != 2:
             raise PopulationError(f"population '{session_id}': X is {counts.shape}; rows x units is needed")
         n_rows, n_units = counts.shape
@@ -230,5 +255,11 @@ class Population:
         table = segments if isinstance(segments, pd.DataFrame) else make_segments(segments, bin_width)
         units = pd.DataFrame({"unit_id": [f"u{i:04d}" for i in range(n_units)]})
         is_valid = np.ones(n_rows, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
-        labels = {name: np.asarray(values) for name, values in (y or {}).items()}
         return cls(session_id, bin_width, counts, table, units, is_valid, labels)
+
+
+def _by_row(values: np.ndarray, n_trials: int, n_bins: int) -> np.ndarray:
+    """A label of trials, or of the bins of each, as one of rows."""
+    if values.shape[:2] == (n_trials, n_bins):
+        return values.reshape(n_trials * n_bins, *values.shape[2:])
+    return np.repeat(values, n_bins, axis=0) if len(values) == n_trials else values

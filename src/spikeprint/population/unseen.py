@@ -1,9 +1,11 @@
-"""Does a label decode where the decoder has not been? Enters: features, a label. Leaves: a score on the last rows."""
+"""Does a label decode where the decoder has not been? Enters: features, a label. Leaves: scores on rows left out."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..core.errors import PopulationError
 from .readout import CVDecoder
@@ -52,13 +54,8 @@ def decode_last_rows(
     PopulationError
         Too few rows, or rows whose labels the decoder's embedding was fitted on.
     """
-    decoder = decoder or CVDecoder()
-    values, codes = np.asarray(values), None
-    usable = np.asarray(valid) & np.isfinite(features).all(axis=1)
-    if values.dtype.kind == "f":
-        usable &= np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-    else:
-        _, codes = np.unique(values, return_inverse=True)
+    values = np.asarray(values)
+    usable = _usable(features, values, valid)
     cut = int(len(values) * (1 - last))
     rows = np.arange(len(values))
     train, test = np.flatnonzero(usable & (rows < cut)), np.flatnonzero(usable & (rows >= cut + GAP))
@@ -67,8 +64,80 @@ def decode_last_rows(
             f"decoding: {len(train)} usable rows before and {len(test)} after row {cut} (less {GAP} between); "
             f"{MIN_ROWS} of each are needed, record more or change the share that is tested"
         )
+    return _score(features, values, train, test, decoder or CVDecoder())
+
+
+def decode_score(
+    features: Any,
+    values: Any,
+    n_splits: int = 5,
+    valid: Any = None,
+    gap: int = GAP,
+    decoder: CVDecoder | None = None,
+    allow_seen: bool = False,
+) -> pd.DataFrame:
+    """Decode every block of a recording from the others.
+
+    Parameters
+    ----------
+    features : (n_rows, d) embedding or counts, in order of time; rows that are not finite are left out
+    values : (n_rows,) or (n_rows, k); float is continuous, all else classes
+    n_splits : contiguous blocks
+    valid : (n_rows,) bool, e.g. where the animal ran; None = all
+    gap : rows between a block and what it is decoded from
+    decoder : its ``period`` is that of a circular label, its ``embedder`` the model behind the embedding
+    allow_seen : score an embedding of rows whose labels its model was fitted on
+
+    Returns
+    -------
+    A row for each block: ``block``, then what ``LabelScore`` says.
+
+    Raises
+    ------
+    PopulationError
+        Lengths that differ, too few rows in a block, or rows whose labels the decoder's embedding was fitted on.
+    """
+    features, values = np.asarray(features, dtype=float), np.asarray(values)
+    known = np.ones(len(values), dtype=bool) if valid is None else np.asarray(valid, dtype=bool)
+    if not len(features) == len(values) == len(known):
+        raise PopulationError(
+            f"decoding: {len(features)} rows of features, {len(values)} labels, {len(known)} of valid"
+        )
+    if n_splits < 2:
+        raise PopulationError(f"decoding: n_splits {n_splits}; 2 blocks or more are needed")
+    usable, rows, found = _usable(features, values, known), np.arange(len(values)), []
+    borders = np.linspace(0, len(values), n_splits + 1).astype(int)
+    for block, (start, stop) in enumerate(pairwise(borders)):
+        test = np.flatnonzero(usable & (rows >= start) & (rows < stop))
+        train = np.flatnonzero(usable & ((rows < start - gap) | (rows >= stop + gap)))
+        if min(len(train), len(test)) < MIN_ROWS:
+            raise PopulationError(
+                f"decoding: block {block} has {len(test)} usable rows, {len(train)} lie outside it; {MIN_ROWS} of each "
+                "are needed, record more or take fewer blocks"
+            )
+        score = _score(features, values, train, test, decoder or CVDecoder(), allow_seen)
+        found.append({"block": block, **asdict(score)})
+    return pd.DataFrame(found)
+
+
+def _usable(features: np.ndarray, values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    usable = np.asarray(valid) & np.isfinite(features).all(axis=1)
+    if values.dtype.kind == "f":
+        usable &= np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    return usable
+
+
+def _score(
+    features: np.ndarray,
+    values: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    decoder: CVDecoder,
+    allow_seen: bool = False,
+) -> LabelScore:
+    codes = None if values.dtype.kind == "f" else np.unique(values, return_inverse=True)[1]
     target = values if codes is None else codes
-    score = decoder.fit(features[train], target[train]).score(features[test], target[test])
+    score = decoder.fit(features[train], target[train]).score(features[test], target[test], allow_seen)
     sizes = (len(train), len(test))
     if codes is not None:
         common = np.bincount(codes[train]).argmax()
