@@ -165,3 +165,52 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, capsys: pytest.CaptureF
     np.save(tmp_path / "short.npy", np.arange(5.0))
     assert run("decode", tmp_path / "x.npy", "--label", tmp_path / "short.npy") == 1
     assert "has 5 rows" in capsys.readouterr().err
+
+
+def test_figures_and_embeddings_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_population(tmp_path / "track", bin_session(make_track_session(8, 40.0), 0.05))
+    for name, seed in (("one", 0), ("two", 1)):
+        words = ("--label", "position", *SMALL[:-1], f"random_state={seed}")
+        assert run("fit", tmp_path / "track", tmp_path / name, *words) == 0
+        assert run("transform", tmp_path / name, tmp_path / "track", tmp_path / f"{name}.npy") == 0
+    figure = tmp_path / "one.png"
+    assert run("plot", tmp_path / "one", tmp_path / "track", figure, "--label", "position") == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert run("plot", tmp_path / "one", tmp_path / "track", tmp_path / "one.bmp") == 2
+    capsys.readouterr()
+    both = (tmp_path / "one.npy", tmp_path / "two.npy")
+    assert run("compare", *both, "--aligned", tmp_path / "turned", "--ensemble", tmp_path / "mean.npy") == 0
+    told = capsys.readouterr().out
+    assert "one.npy -> " in told
+    assert "dimensions (participation" in told
+    first, second = (np.load(path) for path in both)
+    turned = np.load(tmp_path / "turned" / "1_two.npy")
+    assert np.linalg.norm(turned - first) < np.linalg.norm(second - first)
+    assert np.allclose(np.load(tmp_path / "mean.npy"), (first + turned) / 2)
+    np.save(tmp_path / "late.npy", second[100:])
+    assert run("compare", both[0], tmp_path / "late.npy") == 1
+    assert "pass a label of each" in capsys.readouterr().err
+    labels = bin_session(make_track_session(8, 40.0), 0.05).labels["position"]
+    np.save(tmp_path / "p.npy", labels)
+    np.save(tmp_path / "q.npy", labels[100:])
+    words = ("--by", tmp_path / "p.npy", tmp_path / "q.npy")
+    assert run("compare", both[0], tmp_path / "late.npy", *words) == 0
+    assert run("compare", both[0], tmp_path / "late.npy", "--by", tmp_path / "p.npy") == 2
+
+
+def test_the_next_bin_and_features_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_population(tmp_path / "track", bin_session(make_track_session(8, 60.0), 0.05))
+    words = ("--history", 4, "--models", "linear", "--out", tmp_path / "f.csv")
+    assert run("forecast", tmp_path / "track", *words) == 0
+    assert "bits_per_spike" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "f.csv")["history"].tolist() == [4]
+    write_population(tmp_path / "images", bin_trials(make_images(4, 12, 8), 5))
+    np.save(tmp_path / "latents.npy", np.eye(4))
+    words = ("--features", tmp_path / "latents.npy", "--out", tmp_path / "r.csv")
+    assert run("decode", tmp_path / "images", *words) == 0
+    assert pd.read_csv(tmp_path / "r.csv")["n_features"].tolist() == [4]
+    assert run("decode", tmp_path / "images", *words, "--models", "lda") == 2
+    assert "model 'lda' for features: unknown" in capsys.readouterr().err
+    np.save(tmp_path / "latents.npy", np.eye(3))
+    assert run("decode", tmp_path / "images", *words) == 2
+    assert "3 vectors, 4 classes" in capsys.readouterr().err

@@ -13,23 +13,30 @@ and --discrete say otherwise.
   spikeprint population score MODEL DATA --label position --last 0.2
   spikeprint population decode DATA --model MODEL --label position
   spikeprint population decode SESSION.nwb --stimulus natural_scenes --models poisson_nb lda --shots 1 5 0
+  spikeprint population decode SESSION.nwb --stimulus natural_scenes --features LATENTS.npy --models linear lstm
+  spikeprint population forecast DATA --history 10 --models linear lstm
+  spikeprint population plot MODEL DATA FIGURE.png --label position
+  spikeprint population compare ONE.npy TWO.npy --by POSITION_ONE.npy POSITION_TWO.npy --aligned FOLDER
 """
 
 import argparse
 from pathlib import Path
 from typing import Any
 
+from ._embeddings import compare, save, write
+
 DEFAULTS = {
     "model_architecture": "offset10-model", "batch_size": "auto", "time_offsets": 10, "max_iterations": 1000,
     "learning_rate": 1e-3, "temperature": 0.3,
 }  # fmt: skip
+FIGURES = (".png", ".pdf", ".svg")
 KINDS = {"label": None, "continuous": "continuous", "discrete": "discrete"}
 """Option that names a label -> what it is taken for; None = by its values."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their options."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="fit | transform | score | decode")
+    actions = parser.add_subparsers(dest="action", required=True, metavar=" | ".join(ACTIONS))
     fit = _add_action(actions, "fit", "fit a contrastive embedding and save it; without a label in time")
     fit.add_argument("data", type=Path, metavar="DATA", help="what is embedded, see spikeprint population --help")
     fit.add_argument("model", type=Path, metavar="MODEL", help="file to write")
@@ -54,11 +61,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decode.add_argument("--model", type=Path, help="decode from its embedding, not from the counts")
     decode.add_argument("--last", type=float, default=0.2, metavar="SHARE", help="last rows that are scored [0.2]")
     trials = decode.add_argument_group("presentations (without labels)")
-    trials.add_argument("--models", nargs="+", default=["poisson_nb", "lda"], metavar="NAME", help="[poisson_nb lda]")
+    trials.add_argument("--models", nargs="+", metavar="NAME", help="[poisson_nb lda; with --features linear]")
     trials.add_argument("--shots", nargs="+", type=int, default=[1, 3, 5, 0], metavar="K", help="0 = all [1 3 5 0]")
     trials.add_argument("--repeats", type=int, default=3, metavar="N", help="draws of each number of shots [3]")
     trials.add_argument("--by", default="frame", metavar="COLUMN", help="column of the presentations [frame]")
+    trials.add_argument(
+        "--features", type=Path, metavar="FILE", help="a vector for each class in its order: they are regressed"
+    )
+    trials.add_argument(
+        "--unseen", type=int, default=0, metavar="N", help="with --features: classes not learnt from [0]"
+    )
     decode.add_argument("--out", type=Path, metavar="CSV", help="file to write: one row per fit or label")
+    forecast = _add_action(actions, "forecast", "foretell the counts of each bin from those before it")
+    forecast.add_argument("data", type=Path, metavar="DATA")
+    forecast.add_argument("--history", type=int, default=10, metavar="N", help="bins that are looked at [10]")
+    forecast.add_argument("--models", nargs="+", default=["linear", "lstm"], metavar="NAME", help="[linear lstm]")
+    forecast.add_argument("--out", type=Path, metavar="CSV", help="file to write: one row per model")
+    plot = _add_action(actions, "plot", "draw loss, temperature and embedding")
+    plot.add_argument("model", type=Path, metavar="MODEL")
+    plot.add_argument("data", type=Path, metavar="DATA")
+    plot.add_argument("out", type=Path, metavar="FIGURE", help="file to write: .png, .pdf or .svg")
+    _add_labels(plot)
+    compare = actions.add_parser("compare", help="turn embeddings onto the first; dimensions, consistency")
+    compare.add_argument("embeddings", nargs="+", type=Path, metavar="EMBEDDING", help="files that transform wrote")
+    compare.add_argument(
+        "--by", nargs="+", type=Path, metavar="FILE", help="a label of each that all share [row by row]"
+    )
+    compare.add_argument("--aligned", type=Path, metavar="FOLDER", help="where to write them, turned onto the first")
+    compare.add_argument(
+        "--ensemble", type=Path, metavar="OUT.npy", help="where to write their mean (of one recording)"
+    )
 
 
 def _add_action(actions: Any, name: str, told: str) -> argparse.ArgumentParser:
@@ -84,7 +116,7 @@ def _add_labels(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked."""
-    return {"fit": _fit, "transform": _transform, "score": _score, "decode": _decode}[arguments.action](arguments)
+    return ACTIONS[arguments.action](arguments)
 
 
 def _fit(arguments: argparse.Namespace) -> int:
@@ -108,15 +140,11 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 
 def _transform(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    from ..core.files import atomic_path
     from ..population.embedder import PopulationEmbedder
 
     model = PopulationEmbedder.load(arguments.model)
     embedding = model.transform(_read(arguments, model)[0])
-    with atomic_path(arguments.out) as temporary, temporary.open("wb") as file:
-        np.save(file, embedding)
+    save(arguments.out, embedding)
     print(f"wrote {arguments.out}: {embedding.shape[0]} rows, {embedding.shape[1]} dimensions")
     return 0
 
@@ -136,8 +164,10 @@ def _decode(arguments: argparse.Namespace) -> int:
     from ..core.errors import ConfigError
     from ..population.decoding.models import make_decoder
 
+    task = "classify" if arguments.features is None else "features"
+    arguments.models = arguments.models or (["linear"] if arguments.features else ["poisson_nb", "lda"])
     for name in arguments.models:
-        make_decoder(name)  # a misspelt name is told before anything is fitted
+        make_decoder(name, task)  # a misspelt name is told before anything is fitted
     _check_share("--last", arguments.last)
     model = None
     if arguments.model:
@@ -147,12 +177,7 @@ def _decode(arguments: argparse.Namespace) -> int:
     data, names = _read(arguments, model)
     if model is not None and not names:
         raise ConfigError("--model without a --label: its embedding is decoded for labels only")
-    table = _decode_labels(arguments, model, data, names) if names else _decode_trials(arguments, data)
-    if arguments.out:
-        from ..core.files import write_csv
-
-        write_csv(arguments.out, table)
-        print(f"wrote {arguments.out}")
+    write(arguments.out, _decode_labels(arguments, model, data, names) if names else _decode_trials(arguments, data))
     return 0
 
 
@@ -180,14 +205,30 @@ def _decode_labels(arguments: argparse.Namespace, model: Any, data: Any, names: 
 def _decode_trials(arguments: argparse.Namespace, data: Any) -> Any:
     from ..core.compute import count_workers
     from ..core.errors import ConfigError
-    from ..population.decoding.kshot import Study, run_kshot, summarise
-    from ..validate.population import RESULTS, check_table
+    from ..population.decoding.kshot import BLANK, Study, run_kshot, summarise
+    from ..validate.population import RESULTS, RETRIEVALS, check_table
 
     if arguments.by not in data.segments:
         raise ConfigError(
             f"{arguments.data}: nothing to decode; name a --label, or presentations by --stimulus (of an .nwb) and "
             f"--by (columns there: {', '.join(data.segments.columns)})"
         )
+    if arguments.features:
+        from ..io.population.files import load_data
+        from ..population.decoding.retrieval import retrieve
+
+        classes = sorted(set(data.segments[arguments.by]) - {BLANK})
+        vectors = load_data(arguments.features)
+        if len(vectors) != len(classes):
+            raise ConfigError(f"{arguments.features}: {len(vectors)} vectors, {len(classes)} classes; one for each")
+        study = Study(label=arguments.by)
+        features = dict(zip(classes, vectors, strict=True))
+        table = retrieve(data, features, arguments.models, study, arguments.unseen)
+        check_table(table, RETRIEVALS, "features")
+        print(
+            table[["model", "r2", "top1", "top5", "mean_rank", "n_classes", "n_test"]].round(3).to_string(index=False)
+        )
+        return table
     study = Study(
         models=tuple(arguments.models), shots=tuple(arguments.shots), repeats=arguments.repeats, label=arguments.by
     )
@@ -197,6 +238,41 @@ def _decode_trials(arguments: argparse.Namespace, data: Any) -> Any:
     print(shown.round(3).to_string())
     print(f"chance {table['chance'].iloc[0]:.3f}, {table['n_test'].iloc[0]} test presentations")
     return table
+
+
+def _forecast(arguments: argparse.Namespace) -> int:
+    from ..population.decoding.forecast import forecast
+    from ..validate.population import FORECASTS, check_table
+
+    table = forecast(_read(arguments)[0], arguments.models, arguments.history)
+    check_table(table, FORECASTS, "forecast")
+    print(table[["model", "bits_per_spike", "share_better", "n_train", "n_test"]].round(3).to_string(index=False))
+    write(arguments.out, table)
+    return 0
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from ..core.errors import ConfigError
+    from ..core.files import atomic_path
+    from ..population.embedder import PopulationEmbedder
+    from ..population.plots import plot_fit
+
+    if arguments.out.suffix not in FIGURES:
+        raise ConfigError(f"{arguments.out}: ending '{arguments.out.suffix}'; one of {', '.join(FIGURES)} is needed")
+    model = PopulationEmbedder.load(arguments.model)
+    data, names = _read(arguments, model)
+    label = data.labels[names[0]] if names else "time"
+    figure = plot_fit(model, model.transform(data), label, title=names[0] if names else "time")
+    with atomic_path(arguments.out) as temporary:
+        figure.savefig(temporary, format=arguments.out.suffix[1:], dpi=150)
+    print(f"wrote {arguments.out}")
+    return 0
+
+
+ACTIONS = {
+    "fit": _fit, "transform": _transform, "score": _score, "decode": _decode, "forecast": _forecast, "plot": _plot,
+    "compare": compare,
+}  # fmt: skip
 
 
 def _read(arguments: argparse.Namespace, model: Any = None) -> tuple[Any, list[str]]:

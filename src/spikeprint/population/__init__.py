@@ -36,7 +36,7 @@ _HOME = {
 }
 _PLOTS = (
     "plot_embedding", "plot_embedding_interactive", "plot_loss", "plot_temperature", "plot_consistency",
-    "plot_overview", "compare_models",
+    "plot_overview", "plot_fit", "compare_models",
 )  # fmt: skip
 _HOME |= dict.fromkeys(_PLOTS, "plots")
 _FILES = ("load_data", "load_deeplabcut")

@@ -199,21 +199,21 @@ class Population:
 
     def split(self, kind: str = "blocked", **options: Any) -> "dict[str, Population]":
         """Return the parts ``train``, ``val`` and ``test``; see ``splits.split_population``."""
-        from .splits import split_population
+        from . import split_population  # through the package: what it stands on is loaded when called
 
         return split_population(self, kind, **options)
 
     @classmethod
     def from_spikes(cls, spikes: Any, **options: Any) -> "Population":
         """Return the population of spike times by unit; see ``binning.bin_spikes``."""
-        from .binning import bin_spikes
+        from . import bin_spikes
 
         return bin_spikes(spikes, **options)
 
     @classmethod
     def from_nwb(cls, path: Any, **options: Any) -> "Population":
         """Return the population of an NWB file; see ``binning.read_nwb``."""
-        from .binning import read_nwb
+        from . import read_nwb
 
         return read_nwb(path, **options)
 

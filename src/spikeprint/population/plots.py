@@ -13,10 +13,41 @@ from cebra.integrations import matplotlib as theirs
 from ..core.errors import PopulationError
 from .embedder import PopulationEmbedder
 
+SMOOTHED = 50
+"""The smooth curve of the loss is a mean over this part of the steps."""
+
 plot_loss = theirs.plot_loss
 plot_temperature = theirs.plot_temperature
 plot_consistency = theirs.plot_consistency
 plot_overview = theirs.plot_overview
+
+
+def plot_fit(model: PopulationEmbedder, embedding: Any, labels: Any = "time", title: str = "Embedding") -> Any:
+    """Return a figure of a fitted model: its loss in training and on held-out rows, its temperature, its embedding.
+
+    Parameters
+    ----------
+    embedding : (n, d) of any recording; labels : as in ``plot_embedding``
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.3])
+    losses, temperatures = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[1, 0])
+    table = model.history_
+    losses.plot(table["step"], table["loss"], color="magenta", alpha=0.3, linewidth=0.6)
+    smooth = table["loss"].rolling(max(1, len(table) // SMOOTHED), center=True, min_periods=1).mean()
+    losses.plot(table["step"], smooth, color="magenta", label="in training")
+    held = table.dropna(subset=["held_out_loss"])
+    losses.plot(held["step"], held["held_out_loss"], "o--", color="black", markersize=3, label="held out")
+    losses.set(ylabel="InfoNCE, nats")
+    losses.legend()
+    temperatures.plot(table["step"], table["temperature"], color="dodgerblue")
+    temperatures.set(xlabel="step", ylabel="temperature")
+    is_flat = np.asarray(embedding).shape[1] == 2
+    axes = figure.add_subplot(grid[:, 1], projection=None if is_flat else "3d")
+    plot_embedding(embedding, labels, "variance", ax=axes, title=title, markersize=2, alpha=0.6, cmap="viridis")
+    return figure
 
 
 def plot_embedding(embedding: Any, embedding_labels: Any = "grey", idx_order: Any = None, **options: Any) -> Any:
