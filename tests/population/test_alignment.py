@@ -103,6 +103,9 @@ BAD = {
     "dimensions": (([np.ones((5, 2)), np.ones((5, 3))],), "as many of each"),
     "rows": (([np.ones((5, 2)), np.ones((6, 2))],), "pass a label of each"),
     "label": (([np.ones((5, 2)), np.ones((6, 2))], [np.arange(5.0), np.arange(5.0)]), r"labels of \[5, 5\] rows"),
+    "columns": (([np.ones((5, 2)), np.ones((5, 2))], [np.ones(5), np.ones((5, 2))]), r"labels of \[1, 2\] columns"),
+    "no label": (([np.ones((5, 2)), np.ones((5, 2))], [np.ones(5), np.full(5, np.nan)]), "nothing to turn by"),
+    "nothing": (([np.ones((5, 2)), np.full((5, 2), np.nan)],), "nothing to turn by"),
     "classes": (([np.ones((5, 2)), np.ones((5, 2))], [["a"] * 5, ["b"] * 5]), "no class of the label is in every"),
 }
 

@@ -139,6 +139,14 @@ def test_spike_times_by_unit_become_a_population() -> None:
     trials = Population.from_spikes(list(spikes.values()), presentations=shown, n_bins=2)
     assert trials.tensor().tolist() == [[[1, 0], [1, 0]], [[0, 1], [1, 0]]]
     assert set(trials.split("time", fractions=(0.5, 0, 0.5), label="none")) == {"train", "test"}
+    for options, said in (
+        ({"presentations": pd.DataFrame({"onset": [0.0]})}, "without start_time, stop_time; columns: onset"),
+        ({"series": {"p": ([0.0, 1.0], [1, 2, 3])}}, "2 times, 3 values"),
+    ):
+        with pytest.raises(PopulationError, match=said):
+            Population.from_spikes(spikes, **options)
+    with pytest.raises(PopulationError, match="segments of 5 rows in all, X has 6"):
+        Population.from_arrays(np.ones((6, 2)), segments=[2, 3])
     with pytest.raises(PopulationError, match="0 units, 0 spikes; an empty session"):
         Population.from_spikes({})
     with pytest.raises(PopulationError, match="finite"):

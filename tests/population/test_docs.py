@@ -34,9 +34,17 @@ def test_the_page_of_embeddings_finds_the_rat_and_nothing_in_shuffled_rows(share
     assert data > shuffled + 0.2
     assert shuffled < 0.1
     assert scope["scores"].min() > 0.4
+    assert scope["both"].shape == scope["embedding"].shape
+    assert scope["blocks"]["score"].mean() > 0
+    assert 1 < scope["size"].local < 8
+    before, after = scope["across"]
+    assert after > max(before + 0.3, 0.8)
 
 
 def test_the_page_of_decoding_tells_images_apart(tmp_path: Path) -> None:
     write_nwb(tmp_path / "session.nwb", n_images=4, n_repeats=14, n_units=12)
-    table = run_page("decoding.md", NWB=tmp_path / "session.nwb")["result"].table
+    scope = run_page("decoding.md", NWB=tmp_path / "session.nwb")
+    table = scope["result"].table
     assert table.loc[table["k"] == 0, "top1"].min() > 0.4
+    assert scope["foretold"]["bits_per_spike"].min() > 0.1
+    assert scope["found"]["top1"].iloc[0] > 0.4

@@ -127,6 +127,18 @@ def test_what_people_pass_besides_arrays_of_counts(track: Simulated, side: np.nd
     assert quick(max_iterations=3).fit([track.counts] * 2, [side] * 2).num_sessions == 2
 
 
+def test_what_is_missing_where_nothing_is_valid_does_no_harm(track: Simulated, position: np.ndarray) -> None:
+    signal = track.counts.astype(float)
+    signal[100:110] = np.nan
+    valid = np.isfinite(signal).all(axis=1)
+    for sampling in ("full", "block", "iid"):
+        model = quick(sampling=sampling).fit(Population.from_arrays(signal, {"p": position}, valid=valid), "p")
+        assert np.isfinite(model.history_["loss"]).all()
+        assert np.isfinite(model.transform(Population.from_arrays(signal, valid=valid))[valid]).all()
+    with pytest.raises(ValueError, match="pass valid=False there"):
+        quick().fit(Population.from_arrays(signal))
+
+
 # Transform -----------------------------------------------------------------------------------------------------------
 
 

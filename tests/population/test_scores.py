@@ -236,3 +236,16 @@ def test_every_block_is_decoded_from_the_others(track: Simulated, position: np.n
             decode_score(*arguments)
     with pytest.raises(ValueError, match="block 0 has 15 usable rows"):
         decode_score(embedding[:75], position[:75])
+
+
+def test_rows_without_a_label_or_an_embedding_are_not_compared() -> None:
+    rng = np.random.default_rng(0)
+    label = rng.uniform(0, 1, 400)
+    embedding = np.stack([np.cos(3 * label), np.sin(3 * label)], axis=1)
+    gaps, partly = embedding.copy(), np.where(label < 0.2, np.nan, label)
+    gaps[::40] = np.nan
+    assert consistency_score([gaps, embedding], between="runs")[0].min() > 0.99
+    scores = consistency_score(
+        [gaps, embedding], between="datasets", labels=[partly, label], num_discretization_bins=20
+    )[0]
+    assert scores.min() > 0.95

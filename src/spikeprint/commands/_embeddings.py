@@ -1,4 +1,4 @@
-"""What `spikeprint population` does with embeddings and tables. Enters: files, tables. Leaves: files, what is printed."""
+"""What `spikeprint population` does with embeddings and tables. Enters: files. Leaves: files, what is printed."""
 
 import argparse
 from pathlib import Path

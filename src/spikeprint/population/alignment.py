@@ -30,7 +30,8 @@ def align(
     ----------
     embeddings : (n_rows, d) each, d equal; rows that are not finite decide nothing
     labels : what the sessions share, one for each embedding, (n_rows,) or (n_rows, k): float is continuous, all else
-        classes; None = row i of one is row i of the other, as between runs on one recording
+        classes; rows where it is NaN decide nothing, and are turned with the others (those of a test, say). None =
+        row i of one is row i of the other, as between runs on one recording
     reference : the one that stays
     period : of a circular label
     top_k : rows of the reference, nearest in the label, that a row is paired with
@@ -64,6 +65,8 @@ def align(
             turned.append(part)
             continue
         rows = np.flatnonzero(np.isfinite(part).all(axis=1) & np.isfinite(value).all(axis=1))
+        if not len(rows):
+            raise PopulationError("align: no row that is finite, with a label; nothing to turn by")
         paired = mean_of_nearest(base, values[reference], value[rows], top_k)
         turned.append(part @ find_rotation(part[rows], paired))
     return turned
@@ -106,6 +109,8 @@ def find_rotation(data: np.ndarray, target: np.ndarray) -> np.ndarray:
     Rows that are not finite in either are left out.
     """
     rows = np.isfinite(data).all(axis=1) & np.isfinite(target).all(axis=1)
+    if not rows.any():
+        raise PopulationError("align: no row that is finite in both, with a label; nothing to turn by")
     return orthogonal_procrustes(data[rows], target[rows])[0]
 
 
@@ -150,6 +155,9 @@ def _comparable(labels: Sequence[Any], parts: list[np.ndarray], period: float | 
     if [len(array) for array in arrays] != [len(part) for part in parts]:
         found, needed = [len(array) for array in arrays], [len(part) for part in parts]
         raise PopulationError(f"align: labels of {found} rows, embeddings of {needed}; one label for each row of each")
+    widths = [array.reshape(len(array), -1).shape[1] for array in arrays]
+    if len(set(widths)) > 1:
+        raise PopulationError(f"align: labels of {widths} columns; as many for each session")
     joined = np.concatenate([array.reshape(len(array), -1) for array in arrays])
     ends = np.cumsum([len(array) for array in arrays])[:-1]
     if joined.dtype.kind != "f":

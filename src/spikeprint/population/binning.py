@@ -185,6 +185,15 @@ def bin_spikes(
         name: given if isinstance(given, Series) else Series(np.asarray(given[0], dtype=float), np.asarray(given[1]))
         for name, given in (series or {}).items()
     }
+    for name, signal in signals.items():
+        if len(signal.times_s) != len(signal.values) or (np.diff(signal.times_s) < 0).any():
+            raise PopulationError(
+                f"series '{name}': {len(signal.times_s)} times, {len(signal.values)} values; one for each, in order"
+            )
+    if presentations is not None and (lacking := {"start_time", "stop_time"} - set(presentations)):
+        raise PopulationError(
+            f"presentations without {', '.join(sorted(lacking))}; columns: {', '.join(map(str, presentations))}"
+        )
     if t_stop is None:
         ends = [float(train[-1]) for train in trains if len(train)]
         ends += [] if presentations is None else [float(presentations["stop_time"].max())]

@@ -31,7 +31,8 @@ def consistency_score(
 
     Parameters
     ----------
-    embeddings : (n_rows, d) each; of equal length between runs
+    embeddings : (n_rows, d) each; of equal length between runs; rows that are not finite, or without a label, are left
+        out
     between : ``runs`` of one dataset, or ``datasets`` aligned by ``labels``
     labels : one for each embedding, (n_rows,) or (n_rows, k)
     dataset_ids : one for each embedding; pairs of one dataset are dropped, pairs of equal ids averaged
@@ -59,7 +60,7 @@ def consistency_score(
             raise PopulationError(
                 f"consistency between runs: lengths {[len(part) for part in parts]}; they must be equal"
             )
-        return _score_pairs(parts, [np.ones(len(part), dtype=bool) for part in parts], np.arange(len(parts)), cv)
+        return _score_pairs(parts, [np.isfinite(part).all(axis=1) for part in parts], np.arange(len(parts)), cv)
     if labels is None or len(labels) != len(parts):
         found = "none" if labels is None else len(labels)
         raise PopulationError(f"consistency between datasets: {len(parts)} embeddings, {found} labels; one for each")
@@ -114,7 +115,11 @@ def _bin_means(
     for number, (part, label) in enumerate(zip(parts, labels, strict=True)):
         if len(part) != len(label):
             raise PopulationError(f"consistency: embedding {number} has {len(part)} rows, its labels {len(label)}")
-    whole = [np.isfinite(part).all(axis=1) for part in parts]
+    whole = [
+        np.isfinite(part).all(axis=1)
+        & (label.dtype.kind != "f" or np.isfinite(label.reshape(len(label), -1)).all(axis=1))
+        for part, label in zip(parts, labels, strict=True)
+    ]
     bins, n = _assign_bins([label[rows] for label, rows in zip(labels, whole, strict=True)], n_bins)
     means, filled = [], []
     for part, rows, of_row in zip(parts, whole, bins, strict=True):

@@ -252,6 +252,11 @@ class Population:
         n_rows, n_units = counts.shape
         if segments is None:
             segments = [n_rows]
+        if not isinstance(segments, pd.DataFrame) and sum(segments) != n_rows:
+            raise PopulationError(
+                f"population '{session_id}': segments of {sum(segments)} rows in all, X has {n_rows}; lengths lie "
+                "back to back and add up, a table of segments may leave rows out"
+            )
         table = segments if isinstance(segments, pd.DataFrame) else make_segments(segments, bin_width)
         units = pd.DataFrame({"unit_id": [f"u{i:04d}" for i in range(n_units)]})
         is_valid = np.ones(n_rows, dtype=bool) if valid is None else np.asarray(valid, dtype=bool)

@@ -63,8 +63,7 @@ def plot_embedding(embedding: Any, embedding_labels: Any = "grey", idx_order: An
     values = np.asarray(embedding)
     if isinstance(embedding_labels, str) and embedding_labels == "time":
         embedding_labels = np.arange(len(values))
-    elif not isinstance(embedding_labels, str) and np.asarray(embedding_labels).dtype.kind in "OUSb":
-        embedding_labels = np.unique(np.asarray(embedding_labels).astype(str), return_inverse=True)[1]
+    embedding_labels = _as_colours(embedding_labels)
     if isinstance(idx_order, str):
         if idx_order != "variance":
             raise PopulationError(f"idx_order = '{idx_order}': dimensions, or 'variance'")
@@ -82,7 +81,16 @@ def plot_embedding_interactive(embedding: Any, **options: Any) -> Any:
     """
     if not cebra.is_plotly_available:
         raise PopulationError("an interactive plot needs plotly; pip install plotly")
+    if "embedding_labels" in options:
+        options["embedding_labels"] = _as_colours(options["embedding_labels"])
     return cebra.plot_embedding_interactive(np.asarray(embedding), **options)
+
+
+def _as_colours(labels: Any) -> Any:
+    """Text and bool as the number of their class; a colour and numbers as they are."""
+    if isinstance(labels, str) or np.asarray(labels).dtype.kind not in "OUSb":
+        return labels
+    return np.unique(np.asarray(labels).astype(str), return_inverse=True)[1]
 
 
 def compare_models(

@@ -60,6 +60,10 @@ def read_sessions(X: Any, segments: Any = None) -> tuple[list[Population], bool]
 
 def _read_session(x: Any, segments: Any, number: int) -> Population:
     if isinstance(x, Population):
+        if x.counts.dtype.kind == "f" and not np.isfinite(x.counts[x.valid]).all():
+            raise PopulationError(
+                f"population '{x.session_id}': valid rows with values that are NaN or infinite; pass valid=False there"
+            )
         return x
     if hasattr(x, "toarray"):
         raise PopulationError("X is a sparse matrix; pass X.toarray()")
@@ -127,6 +131,8 @@ class InputTransform:
             A square root of negative values.
         """
         x = np.asarray(counts, dtype=np.float32)
+        if not np.isfinite(x).all():
+            x = np.nan_to_num(x, posinf=0.0, neginf=0.0)  # rows that are not valid: nothing is drawn from them
         if self.kind == "sqrt":
             if (x < 0).any():
                 raise PopulationError("input_transform 'sqrt': X has values below 0; take 'none' or 'zscore'")

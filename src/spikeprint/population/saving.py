@@ -78,7 +78,10 @@ def load_embedder(cls: type, path: Path) -> Any:
     except FileNotFoundError:
         raise ModelError(f"{path}: missing; a file that PopulationEmbedder.save wrote is needed") from None
     except (OSError, SafetensorError, ValueError) as error:
-        raise ModelError(f"{path}: not a saved PopulationEmbedder ({' '.join(str(error).split())[:150]})") from None
+        raise ModelError(
+            f"{path}: not a saved PopulationEmbedder ({' '.join(str(error).split())[:150]}); what cebra saves is a "
+            "pickle and is not read, fit again"
+        ) from None
     if card is None:
         raise ModelError(f"{path}: safetensors, but not of a PopulationEmbedder")
     if card["version"] != VERSION:

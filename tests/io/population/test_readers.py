@@ -142,6 +142,33 @@ def test_columns_headers_and_strange_files(tmp_path: Path) -> None:
         load_data(tmp_path / "none.npy")
 
 
+def test_tables_as_programs_write_them(tmp_path: Path) -> None:
+    table = pd.DataFrame(ARRAY + 0.5)
+    table.to_csv(tmp_path / "index.csv")
+    table.to_csv(tmp_path / "counted.csv", index=False)
+    table.to_csv(tmp_path / "german.csv", sep=";", decimal=",", index=False)
+    table.to_csv(tmp_path / "tab.csv", sep="\t", index=False)
+    table.to_csv(tmp_path / "bare.csv", header=False, index=False)
+    table.rename(columns={0: "a"}).to_csv(tmp_path / "bom.csv", encoding="utf-8-sig", index=False)
+    for name in ("index", "counted", "german", "tab", "bare", "bom"):
+        assert np.array_equal(load_data(tmp_path / f"{name}.csv"), ARRAY + 0.5), name
+    assert np.array_equal(load_data(tmp_path / "bom.csv", columns=["a"]).ravel(), ARRAY[:, 0] + 0.5)
+    pytest.importorskip("openpyxl")
+    for name, header in (("named", ["a", "b", "c"]), ("bare", False)):
+        table.to_excel(tmp_path / f"{name}.xlsx", header=header, index=False)
+        assert np.array_equal(load_data(tmp_path / f"{name}.xlsx"), ARRAY + 0.5), name
+
+
+def test_arrays_deep_in_a_file_and_models_in_place_of_arrays(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "deep.h5", "w") as file:
+        file["rate"], file["session/neural"] = 30.0, ARRAY
+    assert np.array_equal(load_data(tmp_path / "deep.h5"), ARRAY)
+    assert np.array_equal(load_data(tmp_path / "deep.h5", key="session/neural"), ARRAY)
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pt")
+    with pytest.raises(DataError, match=r"model\.pt: cannot be read"):
+        load_data(tmp_path / "model.pt")
+
+
 class _Evil:
     def __reduce__(self) -> tuple:
         return (Path.touch, (Path("ran"),))

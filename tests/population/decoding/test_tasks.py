@@ -107,6 +107,12 @@ def test_what_cannot_be_asked_is_told(track: Population, described: tuple[Popula
         forecast(Population.from_arrays(track.counts.astype(float)))
     with pytest.raises(PopulationError, match="valid bins of their segment"):
         forecast(Population.from_arrays(track.counts, segments=[8] * 300), history=8)
+    with pytest.raises(PopulationError, match="no spike in"):
+        forecast(np.zeros((300, 3), dtype=int), "linear")
+    with pytest.raises(PopulationError, match="three shares"):
+        forecast(track, fractions=(0.5, 0.5, 0.5))
+    silent = np.concatenate([track.counts[:600], np.zeros((600, 1), dtype=np.uint16)], axis=1)
+    assert np.isfinite(forecast(silent, "linear", history=2, epochs=2)["bits_per_spike"]).all()
     with pytest.raises(PopulationError, match="history 0"):
         forecast(track, history=0)
     with pytest.raises(PopulationError, match=r"no vector for \[11\] \(1 of 12 classes\)"):

@@ -19,6 +19,9 @@ from .deeplabcut import CUTOFF, LEVELS, is_keypoints, read_keypoints
 from .frames import KIND, read_frame
 
 Columns = Sequence[str] | None
+SEPARATORS = (",", ";", "\t")
+LEAST_COUNTED = 3
+"""From so many columns on a first line of 0, 1, 2, ... is what pandas names columns by default."""
 
 
 def load_data(
@@ -117,7 +120,7 @@ def _read(path: Path, key: str | None, allow_pickle: bool) -> Any:
         raise ConfigError(f"{path}: a pickle can run code when opened; pass allow_pickle=True if you made it yourself")
     try:
         return reader(path, key)
-    except (OSError, ValueError, EOFError, RuntimeError) as error:
+    except DAMAGE as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: cannot be read ({one_line(error)})") from None
@@ -169,7 +172,14 @@ def _read_hdf5(path: Path, key: str | None) -> Any:
 
     with h5py.File(path, "r") as file:
         tables = [name for name in file if isinstance(file[name], h5py.Group) and KIND in file[name].attrs]
-        arrays = {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
+        arrays: dict[str, Any] = {}
+        inside = tuple(f"{name}/" for name in tables)
+
+        def collect(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and not name.startswith(inside):
+                arrays[name] = item[()]
+
+        file.visititems(collect)
         if key is not None and key not in (*tables, *arrays):
             raise MissingKey(f"{path}: no entry '{key}'; there are: {', '.join([*tables, *arrays]) or 'none'}")
         if key is None and len(tables) > 1:
@@ -190,18 +200,30 @@ def _read_torch(path: Path, key: str | None) -> Any:
 
 
 def _read_csv(path: Path, key: str | None) -> Any:
-    first = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].strip().split(",")
-    if first[0] == LEVELS[0]:  # DeepLabCut: names of the frame, and then three or four lines of names of columns
-        n_lines = sum(line.split(",", 1)[0] in (*LEVELS, "individuals") for line in _first_lines(path, 4))
+    lines = _first_lines(path, 4)
+    separator = max(SEPARATORS, key=lambda mark: lines[0].count(mark)) if lines else ","
+    first = [cell.strip().strip('"') for cell in lines[0].split(separator)] if lines else []
+    if first[:1] == [LEVELS[0]]:  # DeepLabCut: names of the frame, and then three or four lines of names of columns
+        n_lines = sum(line.split(",", 1)[0] in (*LEVELS, "individuals") for line in lines)
         n_names = next((place for place, cell in enumerate(first) if place and cell), 1)
         return pd.read_csv(path, header=list(range(n_lines)), index_col=list(range(n_names)))
-    has_header = any(not _is_number(cell) for cell in first)
-    return pd.read_csv(path, header=0 if has_header else None)
+    options: Any = {"sep": separator, "decimal": "," if separator == ";" else "."}
+    if _has_header(first):
+        return pd.read_csv(path, index_col=0 if first[0] == "" else None, **options)
+    return pd.read_csv(path, header=None, **options)
 
 
 def _first_lines(path: Path, n: int) -> list[str]:
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         return [line for _, line in zip(range(n), file, strict=False)]
+
+
+def _has_header(cells: Sequence[Any]) -> bool:
+    """Whether the first line of a table holds names: text, an unnamed index, or the numbers that pandas counts by."""
+    names = [str(cell) for cell in cells]
+    counted = [str(number) for number in range(len(names))]
+    is_counted = len(names) >= LEAST_COUNTED and names == counted
+    return is_counted or names[:1] == [""] or any(not _is_number(name) for name in names)
 
 
 def _is_number(cell: str) -> bool:
@@ -214,7 +236,10 @@ def _is_number(cell: str) -> bool:
 
 def _read_excel(path: Path, key: str | None) -> Any:
     try:
-        return {str(name): sheet for name, sheet in pd.read_excel(path, sheet_name=None).items()}
+        sheets = pd.read_excel(path, sheet_name=None, header=None)
+        named = [name for name, sheet in sheets.items() if len(sheet) and _has_header(sheet.iloc[0].tolist())]
+        named_sheets = pd.read_excel(path, sheet_name=named) if named else {}
+        return {str(name): named_sheets.get(name, sheet) for name, sheet in sheets.items()}
     except ImportError:
         raise DataError(f"{path}: a workbook needs openpyxl; pip install openpyxl") from None
 

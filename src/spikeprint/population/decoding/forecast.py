@@ -46,8 +46,8 @@ class Windows:
 
 
 def forecast(
-    population: Population,
-    models: Sequence[str] = ("linear", "lstm"),
+    population: Any,
+    models: str | Sequence[str] = ("linear", "lstm"),
     history: int = 10,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     seed: int = 0,
@@ -57,6 +57,7 @@ def forecast(
 
     Parameters
     ----------
+    population : a ``Population``, or an array of counts (n_rows, n_units)
     models : of ``networks.NETWORKS``; ``linear`` is a Poisson regression on the bins before
     history : bins that are looked at
     fractions : first, middle and last share of the recording: training, to stop by, test; ``history`` bins apart
@@ -74,7 +75,9 @@ def forecast(
     SettingError
         A model that is not known.
     """
-    decoders = {name: make_decoder(name, "forecast") for name in models}
+    decoders = {name: make_decoder(name, "forecast") for name in ([models] if isinstance(models, str) else models)}
+    if not isinstance(population, Population):
+        population = Population.from_arrays(population)
     train, val, test = split_windows(population, history, fractions)
     mean = train.targets.mean(axis=0)
     rows = []
@@ -106,11 +109,17 @@ def split_windows(
         )
     if history < 1:
         raise PopulationError(f"forecast: history {history}; 1 bin or more is looked at")
+    if len(fractions) != 3 or min(fractions) < 0 or not np.isclose(sum(fractions), 1):
+        raise PopulationError(f"forecast: fractions {tuple(fractions)}; three shares that add up to 1 are needed")
     rows = population.centres((history, 1))
     cuts = np.rint(np.cumsum(fractions)[:2] * population.n_rows)
     part = np.searchsorted(cuts, rows, side="right")
     late = np.concatenate([[0], cuts])[part] + history  # what lies before it belongs to the part, too
     chosen = [rows[(part == index) & ((rows >= late) | (part == 0))] for index in range(3)]
+    if not population.counts[rows].any():
+        raise PopulationError(
+            f"population '{population.session_id}': no spike in {len(rows)} bins; nothing to foretell"
+        )
     if min(len(some) for some in chosen) < MIN_ROWS:
         raise PopulationError(
             f"population '{population.session_id}': {[len(some) for some in chosen]} bins to learn from, stop by and "

@@ -21,7 +21,7 @@ from .scores import score_trials
 def retrieve(
     population: Population,
     features: Mapping[Any, Any],
-    models: Sequence[str] = ("linear", "lstm"),
+    models: str | Sequence[str] = ("linear", "lstm"),
     study: Study | None = None,
     unseen: int = 0,
     epochs: int | None = None,
@@ -50,7 +50,7 @@ def retrieve(
         A model that is not known.
     """
     study = study or Study()
-    decoders = {name: make_decoder(name, "features") for name in models}
+    decoders = {name: make_decoder(name, "features") for name in ([models] if isinstance(models, str) else models)}
     task = plan(population, Study(**{**vars(study), "models": ("features",), "shots": (0,), "repeats": 1}))[0]
     shown = population.segments[study.label]
     classes = np.unique(shown if study.keep_blank else shown[shown != -1])
