@@ -116,7 +116,7 @@ def split_windows(
     part = np.searchsorted(cuts, rows, side="right")
     late = np.concatenate([[0], cuts])[part] + history  # what lies before it belongs to the part, too
     chosen = [rows[(part == index) & ((rows >= late) | (part == 0))] for index in range(3)]
-    if not population.counts[rows].any():
+    if len(rows) and not population.counts[rows].any():
         raise PopulationError(
             f"population '{population.session_id}': no spike in {len(rows)} bins; nothing to foretell"
         )
