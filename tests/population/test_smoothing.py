@@ -1,12 +1,18 @@
 """Means of neighbouring rows: never across a border, never of rows that do not count."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from population_models import quick
 from spikeprint.core.errors import SettingError
-from spikeprint.population import Population
+from spikeprint.population import Population, PopulationEmbedder
 from spikeprint.population.pools import Rules
+from spikeprint.population.saving import CARD
 from spikeprint.population.segments import make_segments
 from spikeprint.population.smoothing import choose_reach, smooth_rows
 from spikeprint.synth.populations import Simulated
@@ -77,6 +83,26 @@ def test_transform_smooths_within_segments(track: Simulated) -> None:
     assert smooth.transform(halves) == pytest.approx(expected, abs=1e-5)
     steps = [np.linalg.norm(np.diff(m.transform(track.counts), axis=0), axis=1).mean() for m in (plain, smooth)]
     assert steps[1] < 0.7 * steps[0]
+
+
+def test_a_callback_may_embed(track: Simulated) -> None:
+    seen: list[np.ndarray] = []
+    model = quick(time_offsets=5, averaging=0, validation_fraction=0)
+    model.fit(
+        track.counts, callback=lambda _, fitted: seen.append(fitted.transform(track.counts)), callback_frequency=5
+    )
+    assert np.array_equal(seen[-1], model.transform(track.counts))
+
+
+def test_a_saved_model_smooths_alike_and_one_from_before_not(track: Simulated, tmp_path: Path) -> None:
+    model = quick(time_offsets=5).fit(track.counts)
+    back = PopulationEmbedder.load(model.save(tmp_path / "model"))
+    assert np.array_equal(back.transform(track.counts), model.transform(track.counts))
+    with safe_open(tmp_path / "model", "pt") as file:
+        card = json.loads(file.metadata()[CARD])
+    del card["fitted"]["smoothing_"]
+    save_file(load_file(tmp_path / "model"), tmp_path / "before", metadata={CARD: json.dumps(card)})
+    assert PopulationEmbedder.load(tmp_path / "before").smoothing_ == 1
 
 
 @pytest.mark.parametrize("smoothing", [0, 2.5, "much"])

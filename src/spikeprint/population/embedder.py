@@ -154,9 +154,9 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
             raise PopulationError(f"X has {population.n_units} features, but the model was fitted on {needed} units")
         self._check_bin_width(X, number)
         embedding = embed_session(self, number, population, batch_size)
-        return (
-            embedding if self.pad_before_transform else embedding[find_whole(self.model_.encoders[number], population)]
-        )
+        if self.pad_before_transform:
+            return embedding
+        return embedding[find_whole(self.model_.encoders[number], population)]
 
     def fit_transform(self, X: Any, *y: Any, session_id: int | None = None, **fit_options: Any) -> Any:
         """Fit, then return the embedding; with several sessions a list of them, or that of ``session_id``."""

@@ -69,6 +69,7 @@ def run_study(model: Any, study: Study, n_steps: int, seed: int, listen: Callabl
     from .steps import train  # brings Lightning, which takes a second to import
 
     device = find_device(model.device)
+    model.smoothing_ = choose_reach(model.smoothing, study.rules)  # a callback may embed
     options = hybrid_options(model)
     hybrid = None if options is None else Hybrid(**options)
     random = torch.Generator().manual_seed(seed)
@@ -89,7 +90,6 @@ def run_study(model: Any, study: Study, n_steps: int, seed: int, listen: Callabl
     )
     history = train(model.model_, study.xs, job, device)
     model.model_.to(device)
-    model.smoothing_ = choose_reach(model.smoothing, study.rules)
     model.layout_ = job.sampler.layout
     _remember(model, history, study)
 
