@@ -21,7 +21,7 @@ from .prepare import InputTransform, check_lengths, find_bin_widths, hold_out, r
 from .seen import fingerprint
 from .settings import Settings, check_settings, find_device
 from .study import make_study, run_study
-from .transform import embed_segments
+from .transform import embed_session, find_whole
 
 NORMALISED_NAMES = ("mse", "supervised")
 
@@ -37,6 +37,7 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
     history_ : a row per step; ``state_dict_`` holds the same under cebra's names (``loss``, ``log``)
     model_ : the encoders and the criterion
     n_features_in_ : units, a list of them with several sessions
+    smoothing_ : rows on either side that ``transform`` takes the mean over, see ``smoothing.py``
     bin_widths_ : seconds, of each session; None for one that was an array
     diagnosis_ : bits on held-out rows and in training, their gap, and the step that was kept
     """
@@ -152,9 +153,10 @@ class PopulationEmbedder(TransformerMixin, BaseEstimator, Settings):
         if population.n_units != needed:
             raise PopulationError(f"X has {population.n_units} features, but the model was fitted on {needed} units")
         self._check_bin_width(X, number)
-        encoder = self.model_.encoders[number]
-        x = self.input_transforms_[number].apply(population.counts).to(next(encoder.parameters()).device)
-        return embed_segments(encoder, x, population.segments, self.pad_before_transform, batch_size)
+        embedding = embed_session(self, number, population, batch_size)
+        if self.pad_before_transform:
+            return embedding
+        return embedding[find_whole(self.model_.encoders[number], population)]
 
     def fit_transform(self, X: Any, *y: Any, session_id: int | None = None, **fit_options: Any) -> Any:
         """Fit, then return the embedding; with several sessions a list of them, or that of ``session_id``."""

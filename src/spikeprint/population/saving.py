@@ -24,7 +24,10 @@ from .settings import Settings
 
 VERSION = 1
 CARD = "spikeprint.population"
-PLAIN = ("num_sessions_", "n_features_in_", "bin_widths_", "diagnosis_", "n_iter_", "layout_")
+PLAIN = ("num_sessions_", "n_features_in_", "bin_widths_", "diagnosis_", "n_iter_", "layout_", "smoothing_")
+
+EARLIER = {"smoothing_": 1}
+"""What files say that were written before the attribute was there."""
 
 
 def save_embedder(model: Any, path: Path) -> Path:
@@ -88,7 +91,7 @@ def load_embedder(cls: type, path: Path) -> Any:
         raise ModelError(f"{path}: version {card['version']} of the file; this code reads {VERSION}")
     model = cls(**ast.literal_eval(card["settings"]))
     if "fitted" in card:
-        _restore(model, card["fitted"], tensors)
+        _restore(model, {**EARLIER, **card["fitted"]}, tensors)
     return model
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import torch
@@ -51,6 +52,8 @@ class Settings:
     prior : of discrete labels: ``empirical`` = rows, ``uniform`` = classes are equally likely
     shared_trunk : sessions share all layers but those that see units
     within_session : pairs in time without labels, each in its own session
+    smoothing : rows that ``transform`` takes the mean over on either side, see ``smoothing.py``; 1 = none, ``auto`` =
+        the least time offset in modes that make pairs by it
     """
 
     model_architecture: str = "offset1-model"
@@ -90,6 +93,7 @@ class Settings:
     prior: str = "empirical"
     shared_trunk: bool = False
     within_session: bool = False
+    smoothing: int | Literal["auto"] = "auto"
 
 
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -102,6 +106,12 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "label_scale": ("std", "raw"),
     "prior": ("empirical", "uniform"),
 }
+
+
+def _is_reach(value: Any) -> bool:
+    return value == "auto" or (isinstance(value, Integral) and int(value) >= 1)
+
+
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda v: math.isfinite(v) and v > 0, "a number above 0"),
     "max_iterations": (lambda v: v >= 1, "1 or more"),
@@ -120,6 +130,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tolerance": (lambda v: v >= 0, "0 or more"),
     "unit_dropout": (lambda v: v == "auto" or (not isinstance(v, str) and 0 <= v < 1), "from 0 to below 1, or auto"),
     "averaging": (lambda v: 0 <= v < 1, "from 0 to below 1"),
+    "smoothing": (_is_reach, "a whole number from 1 on, or auto"),
 }
 HYBRID = {"behavior_dims": 3, "weight": 1.0, "renormalize": True}
 

@@ -16,7 +16,8 @@ from .pools import Pool, Rules
 from .prepare import choose_mode, make_pools, make_rules, make_sampler
 from .seen import fingerprint
 from .settings import Settings, find_device, find_optimizer, hybrid_options
-from .transform import embed_segments
+from .smoothing import choose_reach
+from .transform import embed_session
 
 FUSED = {"adam": {"fused": True}}
 """One pass over the weights in place of one for each of them; the steps are the same."""
@@ -68,6 +69,7 @@ def run_study(model: Any, study: Study, n_steps: int, seed: int, listen: Callabl
     from .steps import train  # brings Lightning, which takes a second to import
 
     device = find_device(model.device)
+    model.smoothing_ = choose_reach(model.smoothing, study.rules)  # a callback may embed
     options = hybrid_options(model)
     hybrid = None if options is None else Hybrid(**options)
     random = torch.Generator().manual_seed(seed)
@@ -117,12 +119,8 @@ def _remember(model: Any, history: History, study: Study) -> None:
         "kept_step": kept,
     }
     if study.targets[0].kind != "none":
-        parts = [fingerprint(_embed_references(model, number, study)) for number in range(len(study.xs))]
+        parts = [
+            fingerprint(embed_session(model, number, population)[pool.references])
+            for number, (population, pool) in enumerate(zip(study.populations, study.train, strict=True))
+        ]
         model.seen_ = np.unique(np.concatenate([model.seen_, *parts]))
-
-
-def _embed_references(model: Any, number: int, study: Study) -> np.ndarray:
-    encoder = model.model_.encoders[number]
-    x = study.xs[number].to(next(encoder.parameters()).device)
-    embedding = embed_segments(encoder, x, study.populations[number].segments, True, None)
-    return embedding[study.train[number].references]

@@ -3,33 +3,42 @@
 A segment is cut into pieces of a fixed length, so the size of a batch changes the memory needed and no value.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
+from .data import Population
 from .networks import encode_runs, get_offset, is_dense
 from .segments import find_centres, label_rows
+from .smoothing import smooth_rows
 
 PIECE = 1024
 """Rows of one piece."""
 
 
-def embed_segments(
-    encoder: nn.Module, x: torch.Tensor, segments: pd.DataFrame, pad: bool, batch_size: int | None
-) -> np.ndarray:
-    """Embed every segment by itself.
+def embed_session(model: Any, number: int, population: Population, batch_size: int | None = None) -> np.ndarray:
+    """Return the embedding (n_rows, d) of a session by the estimator's encoder ``number``, smoothed."""
+    encoder = model.model_.encoders[number]
+    x = model.input_transforms_[number].apply(population.counts).to(next(encoder.parameters()).device)
+    embedding = embed_segments(encoder, x, population.segments, batch_size)
+    is_angle = model.distance == "cosine"
+    return smooth_rows(embedding, population.segments, population.valid, model.smoothing_, is_angle)
+
+
+def embed_segments(encoder: nn.Module, x: torch.Tensor, segments: pd.DataFrame, batch_size: int | None) -> np.ndarray:
+    """Embed every segment by itself, extended by its edge rows for as many rows out as in.
 
     Parameters
     ----------
     x : (n_rows, n_units) float32
-    pad : extend each segment by its edge rows, for as many rows out as in (NaN between segments); else only rows whose
-        window lies inside a segment
     batch_size : rows that are embedded at a time, about
 
     Returns
     -------
-    (n_rows, d) float32, or fewer rows without padding
+    (n_rows, d) float32, NaN between segments
     """
     length = PIECE if is_dense(encoder) else 1
     pieces = _cut(segments, length)
@@ -48,11 +57,13 @@ def embed_segments(
                     out = torch.full((len(x), part.shape[1]), torch.nan)
                 where = (some[:, :1] + torch.arange(int(rows), device=x.device)).reshape(-1).cpu()
                 out[where] = part
-    embedding = out.numpy() if out is not None else np.zeros((0, 0), dtype=np.float32)
-    if pad:
-        return embedding
-    inside = find_centres(label_rows(segments, len(x)), np.ones(len(x), dtype=bool), get_offset(encoder))
-    return embedding[inside]
+    return out.numpy() if out is not None else np.zeros((0, 0), dtype=np.float32)
+
+
+def find_whole(encoder: nn.Module, population: Population) -> np.ndarray:
+    """Return the rows whose window lies inside a segment."""
+    of_row = label_rows(population.segments, population.n_rows)
+    return find_centres(of_row, np.ones(population.n_rows, dtype=bool), get_offset(encoder))
 
 
 def _cut(segments: pd.DataFrame, length: int) -> np.ndarray:
