@@ -92,7 +92,7 @@ def test_another_schema_version_is_refused(bundle):
         open_bundle(bundle)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 4}'])
 def test_a_damaged_card_is_refused(bundle, content):
     (bundle / "bundle.json").write_text(content)
     with pytest.raises(IncompatibleBundle, match=r"bundle"):
