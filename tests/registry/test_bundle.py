@@ -88,7 +88,7 @@ def test_added_code_is_refused(bundle):
 def test_another_schema_version_is_refused(bundle):
     card = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps({**card, "schema_version": 99}))
-    with pytest.raises(IncompatibleBundle, match="schema 99 found, 3 needed"):
+    with pytest.raises(IncompatibleBundle, match="schema 99 found, 4 needed"):
         open_bundle(bundle)
 
 
