@@ -76,6 +76,7 @@ class UnitEmbedder(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transformer
     free_bits: float | None = None
     classification_weight: float | None = None
     label_smoothing: float | None = None
+    mixing: float | None = None
     contrastive_weight: float | None = None
     contrastive_temperature: float | None = None
     consistency_weight: float | None = None

@@ -26,7 +26,7 @@ if kind == "features":
 if kind == "train":
     folder = pathlib.Path("models/cvae/production")
     folder.mkdir(parents=True)
-    card = {"schema_version": 3, "spikeprint_version": "0", "model": {}, "files": {}}
+    card = {"schema_version": 4, "spikeprint_version": "0", "model": {}, "files": {}}
     (folder / "bundle.json").write_text(json.dumps(card | {"data": pathlib.Path("data/canonical/left/x").read_text()}))
 if kind == "embed":
     pathlib.Path("data/embeddings").mkdir(parents=True, exist_ok=True)

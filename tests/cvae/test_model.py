@@ -92,6 +92,42 @@ def test_a_missing_modality_is_neither_seen_nor_scored(model_params: ModelParams
     torch.testing.assert_close(module.loss_parts(units, training=True)["total"], parts["total"])
 
 
+@pytest.mark.parametrize("stranger", ["held back", "without a label", "without a shared modality"])
+def test_a_mixture_takes_nothing_from_a_unit_that_must_not_teach(stranger: str, model_params: ModelParams) -> None:
+    module = make_module(model_params, mixing=0.5, reconstruction_weight=0.0, beta=0.0, modality_dropout=0.0)
+    labels = LABELS.copy()
+    labels[4] = 0 if stranger == "without a label" else labels[4]
+    units = make_units(labels, held=[4] if stranger == "held back" else None)
+    if stranger == "without a shared modality":
+        units.present[:, 1:] = False
+        units.present[4] = torch.tensor([False, False, True])
+    weight = module.network.encoders["waveform"][0].weight
+
+    def learnt() -> torch.Tensor:
+        module.zero_grad()
+        module.generator.manual_seed(0)
+        module.loss_parts(units, training=True)["total"].backward()
+        return weight.grad[0].clone()
+
+    first = learnt()
+    units.inputs["waveform"][4] += 3
+    torch.testing.assert_close(learnt(), first)
+    units.inputs["waveform"][5] += 3
+    assert not torch.allclose(learnt(), first)
+
+
+def test_a_mixture_is_as_much_of_a_class_as_it_holds_of_its_unit(model_params: ModelParams) -> None:
+    module = make_module(model_params)
+    ones = torch.ones(2, N, 3, dtype=torch.bool)
+    inputs = {name: module.network.for_members(x) for name, x in make_units(LABELS).inputs.items()}
+    mixed, present, partner, share = module.corrupt.blend(inputs, ones, ones[:, :, 0], 0.5)
+    assert present.all()
+    assert sorted(partner.tolist()) == list(range(N))
+    assert 0 <= share.min() < share.max() <= 0.5
+    for name, x in inputs.items():
+        torch.testing.assert_close(mixed[name], x * (1 - share[:, :, None]) + x[:, partner] * share[:, :, None])
+
+
 @pytest.mark.parametrize("free_bits", [0.0, 0.5])
 def test_free_bits_are_the_least_that_each_dimension_costs(free_bits: float, model_params: ModelParams) -> None:
     module = make_module(model_params, free_bits=free_bits)

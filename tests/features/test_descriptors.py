@@ -80,3 +80,20 @@ def test_a_quantile_between_two_bins_is_at_the_end_of_the_first(column: int, sha
     counts[0, 0], counts[0, -1] = share, 1 - share
     found = describe({"isi": np.sqrt(counts / counts.mean(axis=1, keepdims=True))})["isi"]
     np.testing.assert_allclose(np.exp(found[0, column]), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "first"), [("isi", 25), ("acg", 19)])
+def test_the_grain_of_a_histogram_tells_how_many_events_made_it(name: str, first: int) -> None:
+    few, many = (RNG.multinomial(n, np.full(50, 0.02), 20).astype(float) for n in (60, 60_000))
+    rows = np.concatenate([few, many])
+    rough, least, empty = describe({name: np.sqrt(rows / rows.mean(axis=1, keepdims=True))})[name].T[first : first + 3]
+    assert rough[:20].min() > rough[20:].max() + 3
+    assert least[:20].max() < least[20:].min()
+    np.testing.assert_allclose(empty, (rows == 0).mean(axis=1), atol=1e-6)
+
+
+def test_noise_of_a_waveform_is_seen_before_and_after_the_spike() -> None:
+    clean = gaussian(3)
+    noisy = clean + RNG.normal(0, 0.1, clean.shape)
+    quiet, loud = (describe({"waveform": x})["waveform"][0, -3:] for x in (clean, noisy))
+    assert (loud > quiet + 1).all()

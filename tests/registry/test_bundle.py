@@ -88,11 +88,11 @@ def test_added_code_is_refused(bundle):
 def test_another_schema_version_is_refused(bundle):
     card = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json").write_text(json.dumps({**card, "schema_version": 99}))
-    with pytest.raises(IncompatibleBundle, match="schema 99 found, 3 needed"):
+    with pytest.raises(IncompatibleBundle, match="schema 99 found, 4 needed"):
         open_bundle(bundle)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 3}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema_version": 4}'])
 def test_a_damaged_card_is_refused(bundle, content):
     (bundle / "bundle.json").write_text(content)
     with pytest.raises(IncompatibleBundle, match=r"bundle"):

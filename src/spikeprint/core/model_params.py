@@ -43,6 +43,9 @@ class ModelParams(Section):
         description="weight of the cross-entropy of a linear read-out of the latent mean (training labels only)"
     )
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(description="share of a label given to all classes")
+    mixing: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        description="largest share of another training unit in what the read-out learns from (mixup; 0 = none)"
+    )
     contrastive_weight: Weight = Field(description="weight of the supervised contrastive term on latent means")
     contrastive_temperature: Annotated[float, Field(gt=0, le=10)] = Field(description="its temperature")
     consistency_weight: Weight = Field(

@@ -26,6 +26,7 @@ PRODUCTION = ModelParams(
     free_bits=0.0,
     classification_weight=1.0,
     label_smoothing=0.05,
+    mixing=0.5,
     contrastive_weight=0.0,
     contrastive_temperature=0.5,
     consistency_weight=0.0,

@@ -145,5 +145,29 @@ class Corruption:
         chance = {name: self.class_dropout if name == "cell_type" else self.condition_dropout for name in codes}
         return {name: code * (self._uniform(code.shape, code) >= chance[name]) for name, code in codes.items()}
 
+    def blend(
+        self, inputs: Mapping[str, Tensor], present: Tensor, may: Tensor, largest: float
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+        """Mix each unit with another of the batch (mixup, Zhang et al. 2018), in the modalities that both have.
+
+        Parameters
+        ----------
+        inputs, present : {name: (E, B, L)}, (E, B, n_modalities) bool, as the encoder would see them
+        may : (E, B) bool, units that may be mixed; one whose partner may not, or shares no modality, stays as it is
+        largest : share of the partner, drawn from 0 to this
+
+        Returns
+        -------
+        inputs and present of the mixtures, the partner of each unit (B,) int64, its share (E, B)
+        """
+        partner = torch.randperm(present.shape[1], generator=self.generator, device=self.generator.device)
+        partner = partner.to(present.device)
+        both = present & present[:, partner]
+        mixed = may & may[:, partner] & both.any(dim=2)
+        share = largest * self._uniform(may.shape, may) * mixed
+        rate = share[:, :, None]
+        blended = {name: x + rate * (x[:, partner] - x) for name, x in inputs.items()}
+        return blended, torch.where(mixed[:, :, None], both, present), partner, share
+
     def _uniform(self, shape: Sequence[int], like: Tensor) -> Tensor:
         return torch.rand(tuple(shape), generator=self.generator, device=self.generator.device).to(like.device)

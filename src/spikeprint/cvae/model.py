@@ -2,8 +2,9 @@
 
 Formulas: conditional VAE (Sohn et al. 2015) with mean-field Gaussian posterior; KL to N(0, 1) summed over the latent
 (Kingma & Welling 2014), free bits (Kingma et al. 2016); denoising reconstruction (Vincent et al. 2008); logit
-adjustment for unequal classes (Menon et al. 2021); supervised contrast (Khosla et al. 2020); decoding with and without
-the class as in HIPPIE. Every part is summed over the members, which never share a weight, so each learns as if alone.
+adjustment for unequal classes (Menon et al. 2021); mixup (Zhang et al. 2018); supervised contrast (Khosla et al. 2020);
+decoding with and without the class as in HIPPIE. Every part is summed over the members, which never share a weight, so
+each learns as if alone.
 """
 
 from typing import Any
@@ -78,7 +79,12 @@ class CVAE(pl.LightningModule):
         parts["kl"] = _kl(mean, logvar, weight, params.free_bits)
         labels = network.for_members(units.codes["cell_type"])
         if params.classification_weight:
-            parts["classification"] = self._cross_entropy(mean, labels, weight * (labels > 0))
+            taught = weight * (labels > 0)
+            parts["classification"] = (
+                self._mixed_cross_entropy(seen, kept, seen_codes, labels, taught)
+                if training and params.mixing
+                else _member_mean(self._cross_entropy(mean, labels[None])[0], taught)
+            )
         if params.contrastive_weight:
             parts["contrastive"] = _contrast(mean, labels, weight, params.contrastive_temperature)
         if params.consistency_weight and params.class_in_decoder:
@@ -120,13 +126,25 @@ class CVAE(pl.LightningModule):
         """Move a batch."""
         return batch.to(device) if device.type != "cpu" else batch
 
-    def _cross_entropy(self, mean: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-        """The prior is added to the logits in training only: the read-out learns what equal classes would say."""
+    def _mixed_cross_entropy(
+        self, seen: dict[str, Tensor], kept: Tensor, codes: dict[str, Tensor], labels: Tensor, taught: Tensor
+    ) -> Tensor:
+        """Classify mixtures of units, which are as much of either class as they hold of either unit. All (E, B, ...)"""
+        mixed, kept, partner, share = self.corrupt.blend(seen, kept, taught > 0, self.params.mixing)
+        mean, _ = self.network.encode(mixed, kept, codes)
+        own, other = self._cross_entropy(mean, torch.stack([labels, labels[:, partner]]))
+        return _member_mean(own + share * (other - own), taught)
+
+    def _cross_entropy(self, mean: Tensor, labels: Tensor) -> Tensor:
+        """Of each unit and each of K labels, (K, E, B) -> (K, E, B)
+
+        The prior is added to the logits in training only: the read-out learns what equal classes would say.
+        """
         adjusted = self.network.classify(mean) + self.log_prior.to(mean)
         log_p = functional.log_softmax(adjusted, dim=2)
-        own = log_p.gather(2, (labels - 1).clamp_min(0)[:, :, None])[:, :, 0]
+        own = log_p.expand(len(labels), *log_p.shape).gather(3, (labels - 1).clamp_min(0)[..., None])[..., 0]
         smoothing = self.params.label_smoothing
-        return _member_mean(-(1 - smoothing) * own - smoothing * log_p.mean(dim=2), weight)
+        return -(1 - smoothing) * own - smoothing * log_p.mean(dim=2)
 
     def _weight(self, part: str) -> float:
         rise = min(1.0, (self.current_epoch + 1) / max(1, self.params.warmup_epochs)) if self.training else 1.0

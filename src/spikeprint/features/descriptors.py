@@ -22,7 +22,7 @@ ISI_FRACTIONS = (1, 2, 3, 4, 6, 10, 17, 30)
 """Bins below which the share of intervals is told."""
 ACG_EDGES = (0, 1, 2, 3, 5, 7, 10, 15, 22, 33, 50)
 """Borders of the lag ranges whose mean is told, in bins."""
-SMALL = 1e-3
+SMALL, QUIET, NOTHING = 1e-3, np.float32(1e-3), np.float32(1e-9)
 LEVELS = np.array([-0.25, -0.5, -0.75], np.float32)
 """Where widths of the waveform are measured, relative to its largest peak."""
 FAR = np.float32(8)
@@ -56,9 +56,9 @@ def describe(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def describe_waveform(y: np.ndarray) -> np.ndarray:
-    """Widths, peaks, slopes, areas and spectrum of waveforms turned so that their largest peak points down.
+    """Widths, peaks, slopes, areas, spectrum and noise of waveforms turned so that their largest peak points down.
 
-    Shapes: (L, n) float32, baseline 0, largest absolute value 1 -> (36, n) float32. Times are in samples.
+    Shapes: (L, n) float32, baseline 0, largest absolute value 1 -> (39, n) float32. Times are in samples.
     """
     last = len(y) - 1
     size = np.abs(y)
@@ -87,13 +87,15 @@ def describe_waveform(y: np.ndarray) -> np.ndarray:
         m - _last(is_before & above),
     ]
     centre, spread = _moments(size, total)
-    return _stack([*columns, centre - m, spread, *_spectrum(v)])
+    bend, ends = step[1:] - step[:-1], np.stack([v[:6].std(axis=0), _mean(np.abs(step[-7:]))])
+    noise = [np.log((bend * bend).sum(axis=0) + QUIET**2), *np.log(ends + QUIET)]
+    return _stack([*columns, centre - m, spread, *_spectrum(v), *noise])
 
 
 def describe_isi(h: np.ndarray) -> np.ndarray:
-    """Quantiles, moments, entropy, mode and cumulative shares of intervals.
+    """Quantiles, moments, entropy, mode, cumulative shares and grain of intervals.
 
-    Shapes: (L, n) float32, square root of the relative histogram -> (25, n) float32.
+    Shapes: (L, n) float32, square root of the relative histogram -> (28, n) float32.
     """
     length = len(h)
     p = h * h
@@ -119,13 +121,13 @@ def describe_isi(h: np.ndarray) -> np.ndarray:
     ratios = [_log_ratio(p[half:].sum(axis=0), p[length // 5 : half].sum(axis=0))]
     ratios.append(_log_ratio(_mean(p[:3]), _mean(p[length // 7 : half])))
     shares = np.sqrt(cumulative[[b - 1 for b in ISI_FRACTIONS]])
-    return _stack([*np.log(np.clip(places, 0.2, length)), *columns, *shares, *ratios])
+    return _stack([*np.log(np.clip(places, 0.2, length)), *columns, *shares, *ratios, *_grain(p)])
 
 
 def describe_acg(h: np.ndarray) -> np.ndarray:
-    """Level by lag, peak, refractory time, bursts, trend and rhythm of autocorrelograms.
+    """Level by lag, peak, refractory time, bursts, grain, trend and rhythm of autocorrelograms.
 
-    Shapes: (L, n) float32, square root of the relative one-sided histogram -> (22, n) float32.
+    Shapes: (L, n) float32, square root of the relative one-sided histogram -> (25, n) float32.
     """
     length = len(h)
     g = h * h
@@ -141,7 +143,7 @@ def describe_acg(h: np.ndarray) -> np.ndarray:
     columns = [peak, np.sqrt(highest), pause, *rises]
     columns += [*_log_ratio(np.stack([highest, start, early]), base, 0.03)]
     away = g - _mean(g)
-    columns += [np.sqrt(_mean(away * away)), trend]
+    columns += [np.sqrt(_mean(away * away)), *_grain(g / length), trend]
     power = _power(g[2:] - _mean(g[2:]))
     rate = 1 / np.maximum(power.sum(axis=0), SMALL)
     columns += [power[3 : length // 6].sum(axis=0) * rate, power[length // 6 :].sum(axis=0) * rate]
@@ -154,7 +156,7 @@ DESCRIPTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "acg": describe_acg,
 }
 """Modality -> function of (length, n) giving (number of descriptors, n)."""
-N_DESCRIPTORS = {"waveform": 36, "isi": 25, "acg": 22}
+N_DESCRIPTORS = {"waveform": 39, "isi": 28, "acg": 25}
 """Modality -> number of descriptors."""
 
 
@@ -305,6 +307,13 @@ def _smooth(x: np.ndarray, middle: int) -> np.ndarray:
     total[-1] += x[-1]
     total /= np.float32(middle + 2)
     return total
+
+
+def _grain(p: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How few events a histogram is made of: roughness, smallest share, empty bins. (L, n) -> (n,) each"""
+    bend, is_empty = p[2:] - 2 * p[1:-1] + p[:-2], p <= NOTHING
+    rough = (bend * bend).sum(axis=0) / np.maximum((p * p).sum(axis=0), NOTHING)
+    return np.log(rough + QUIET**2), np.log((p + is_empty).min(axis=0)), _mean(is_empty.astype(np.float32))
 
 
 def _log_ratio(a: np.ndarray, b: np.ndarray, floor: float = SMALL) -> np.ndarray:

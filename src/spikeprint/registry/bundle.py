@@ -21,7 +21,7 @@ from .loader import load_predictor
 
 LOGGER = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raised whenever the layout of the folder or the network changes; bundles of another number are refused."""
 
 WEIGHTS = "weights.safetensors"
