@@ -65,6 +65,9 @@ class MotionParams(Section):
     rigid: bool = Field(description="one displacement for the whole probe")
     bin_s: Annotated[float, Field(gt=0, le=60)] = Field(description="time bin, seconds")
     bin_um: Annotated[float, Field(gt=0, le=50)] = Field(description="depth bin, µm")
+    smooth_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=1.0, description="Gaussian over the time bins of DREDge's raster, seconds; 0 = none"
+    )
     win_step_um: Micrometres = Field(description="distance of depth windows, µm")
     win_scale_um: Micrometres = Field(description="size of depth windows, µm")
     lateral: bool = Field(description="also estimate motion along x, and take it away")

@@ -26,6 +26,10 @@ THRESHOLD = 5.0
 """Detector of the simulated world, in noise levels: below that of a recording, whose noise differs by place."""
 
 
+EVENNESS = 0.0
+"""Power of the told error that its likelihood is weighted with (beta-NLL)."""
+
+
 @dataclass(frozen=True)
 class FittedLocalizer:
     """A trained network.
@@ -145,8 +149,9 @@ class SupervisedLoss:
         away = error.abs()
         there = torch.isfinite(batch.sizes)
         wrong = (said.sizes - batch.sizes.nan_to_num()).abs() * there
+        weight = torch.exp(EVENNESS * said.log_sd.detach())
         parts = {
-            "position": (away * torch.exp(-said.log_sd) + said.log_sd).mean(),
+            "position": (weight * (away * torch.exp(-said.log_sd) + said.log_sd)).mean(),
             "reconstruction": wrong.sum() / there.sum(),
             "alpha": (said.log_alpha - batch.log_alpha).abs().mean(),
         }

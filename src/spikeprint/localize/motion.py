@@ -61,7 +61,7 @@ def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: 
         motion = estimate(
             recording, found, places, method="dredge_ap", direction="y",
             rigid=params.rigid or is_lateral, bin_s=params.bin_s, bin_um=params.bin_um, device="cpu",
-            progress_bar=False, **windows, **reach,
+            histogram_time_smooth_s=params.smooth_s or None, progress_bar=False, **windows, **reach,
         )  # fmt: skip
     except (ValueError, IndexError, ZeroDivisionError, np.linalg.LinAlgError, RuntimeError) as error:
         raise DataError(f"motion: DREDge failed ({' '.join(str(error).split())[:200]}); see localize.motion") from None
