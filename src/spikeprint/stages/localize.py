@@ -1,4 +1,4 @@
-"""Stage ``localize@recording``: snippets, units and traces -> positions of spikes and units, motion, a localiser, scores."""
+"""Stage ``localize@recording``: snippets, units, traces -> positions of spikes and units, motion, localiser, scores."""
 
 import logging
 from dataclasses import replace

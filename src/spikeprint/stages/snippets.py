@@ -16,7 +16,7 @@ LOGGER = logging.getLogger(__name__)
 
 
 def main(argv: list[str]) -> None:
-    """Detect the spikes of the recording named by the only word of ``argv``, and keep them in ``data/interim/snippets``.
+    """Detect and keep the spikes of the recording named by the only word of ``argv``: ``data/interim/snippets``.
 
     Raises
     ------

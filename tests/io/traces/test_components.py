@@ -135,15 +135,31 @@ def test_the_order_of_peaks_does_not_matter(
     assert np.sqrt(np.square(read(source, around, some)).mean()) > 2 * NOISE_UV
 
 
+def lose(folder: Path) -> None:
+    (folder / "components.npy").unlink()
+
+
+def shorten(folder: Path) -> None:
+    np.save(folder / "components.npy", np.zeros((2, 5, 3), dtype=np.float16))
+
+
+def empty_card(folder: Path) -> None:
+    (folder / "snippets.json").write_text("{}")
+
+
+def cut(folder: Path) -> None:
+    (folder / "components.npy").write_bytes(b"\x93NUMPY")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / "components.npy").unlink(), r"not whole .*components.npy.*run the stage snippets again"),
-        (lambda folder: np.save(folder / "components.npy", np.zeros((2, 5, 3), dtype=np.float16)), r"\(2, 5, 3\) float16"),
-        (lambda folder: (folder / "snippets.json").write_text("{}"), r"not whole \('fs_hz'\)"),
-        (lambda folder: (folder / "components.npy").write_bytes(b"\x93NUMPY"), r"not whole"),
+        (lose, r"not whole .*components.npy.*run the stage snippets again"),
+        (shorten, r"\(2, 5, 3\) float16"),
+        (empty_card, r"not whole \('fs_hz'\)"),
+        (cut, r"not whole"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_folder_is_refused(folder: Path, tmp_path: Path, change: Any, message: str) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

@@ -1,7 +1,7 @@
 """Snippets on disk as temporal components. Enters: a source. Leaves: a folder, and a source that reads it again.
 
-A snippet of 16 contacts and 90 samples is 5,760 bytes; its 8 components in float16 are 256, and can be read in any order
-without the traces. Written chunk by chunk and read memory-mapped: memory does not grow with the recording.
+A snippet of 16 contacts and 90 samples is 5,760 bytes; its 8 components in float16 are 256, and can be read in any
+order without the traces. Written chunk by chunk and read memory-mapped: memory does not grow with the recording.
 """
 
 from collections.abc import Callable, Iterator
