@@ -66,7 +66,7 @@ class MotionParams(Section):
     bin_s: Annotated[float, Field(gt=0, le=60)] = Field(description="time bin, seconds")
     bin_um: Annotated[float, Field(gt=0, le=50)] = Field(description="depth bin, µm")
     smooth_s: Annotated[float, Field(ge=0, le=60)] = Field(
-        default=1.0, description="Gaussian over the time bins of DREDge's raster, seconds; 0 = none"
+        default=1.0, description="Gaussian over the time bins of DREDge's raster, s; 0 = none. Few spikes: 1 s at least"
     )
     win_step_um: Micrometres = Field(description="distance of depth windows, µm")
     win_scale_um: Micrometres = Field(description="size of depth windows, µm")
