@@ -40,7 +40,7 @@ from spikeprint.localize.joint import fit_joint
 from spikeprint.localize.localizers import LOCALIZERS, localise
 from spikeprint.localize.motion import estimate_motion, estimate_motions
 from spikeprint.localize.reference import Recipe, fit_reference
-from spikeprint.localize.score import match_peaks, score_positions
+from spikeprint.localize.score import match_peaks, score_motion, score_positions
 
 N_LIBRARY = 4_000
 """Spikes that the library's monopole fits when only its cost and error matter."""
@@ -281,10 +281,22 @@ def measure_seeds(size: Size) -> list[Row]:
             scene = make_scene(short, 100 + seed, "ellipsoid", Path(folder) / "scene")
             fitted = fit_localizer(scene.source, sizes(size)["network"], seed)
             found.append(follow(scene, localise("production", scene.source, fitted))[0])
+            exact = estimate_motion(
+                scene.source.recording, scene.source.peaks, place_exactly(scene), LOCALIZATION.motion
+            )
+            found[-1]["exact_drift_mae_um"] = score_motion(exact, scene.truth)["drift_mae_um"]
             tell(f"seed {seed}", found[-1])
     return [
         interval(found, key, target) for key, target in (("median_um", 3.5), ("p90_um", 10.0), ("drift_mae_um", 0.25))
     ]
+
+
+def place_exactly(scene: Scene) -> Positions:
+    """The truth as a localiser would tell it; a peak that is no true spike is at its contact."""
+    source = scene.source
+    matches = match_peaks(source.peaks, source.contacts_um, scene.truth)
+    contacts = np.column_stack([source.contacts_um[source.peaks.channels], np.zeros(len(source.peaks))])
+    return Positions(np.where(matches.units[:, None] >= 0, matches.xyz_um, contacts).astype(np.float32))
 
 
 def interval(found: list[dict[str, float]], key: str, target: float) -> Row:
@@ -314,7 +326,7 @@ def measure_purity(size: Size) -> list[Row]:
     crowded = replace(size, n_units=round(size.n_units * 2.5), duration_s=min(size.duration_s, 40.0))
     with tempfile.TemporaryDirectory() as folder:
         scene = make_scene(crowded, 13, "ellipsoid", Path(folder) / "scene")
-        names = ["peak_channel", "center_of_mass", "grid_convolution", "monopole", "cnn", "production"]
+        names = ["peak_channel", "center_of_mass", "grid_convolution", "monopole", "cnn", "production", JOINT]
         table = score_all(scene, crowded, 2, names)
     return [each | {"name": f"{crowded.n_units} units: {each['name']}"} for each in compare_purity(table)]
 

@@ -159,7 +159,7 @@ class SupervisedLoss:
         if self.repeat_weight:
             plane = slice(0, 2)  # where motion and neighbours are told; held in z too, z was off by a quarter more
             apart, log_sd = (error[::2, plane] - error[1::2, plane]).abs(), said.log_sd[:, plane].detach()
-            parts["repeat"] = (apart * torch.exp(-(log_sd[::2] + log_sd[1::2]) / 2)).mean()
+            parts["repeat"] = (apart * torch.exp((EVENNESS - 1) * (log_sd[::2] + log_sd[1::2]) / 2)).mean()
             total = total + self.repeat_weight * parts["repeat"]
         return parts | {"error_um": away.mean().detach(), "total": total}
 
