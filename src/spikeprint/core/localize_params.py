@@ -55,6 +55,9 @@ class LocalizerParams(Section):
     repeat_weight: Annotated[float, Field(ge=0, le=100)] = Field(
         description="weight of one error in (x, y) for two spikes of a neuron that drifts"
     )
+    evenness: Fraction = Field(
+        default=0.0, description="power of the expected error that a spike's likelihood is weighted with"
+    )
     overlap: Fraction = Field(description="chance that another spike falls into a simulated window")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="where to train")
 

@@ -26,10 +26,6 @@ THRESHOLD = 5.0
 """Detector of the simulated world, in noise levels: below that of a recording, whose noise differs by place."""
 
 
-EVENNESS = 0.0
-"""Power of the told error that its likelihood is weighted with (beta-NLL)."""
-
-
 @dataclass(frozen=True)
 class FittedLocalizer:
     """A trained network.
@@ -88,7 +84,7 @@ def fit_localizer(
     batches = TruthBatches(simulator, reader, network, params, seed, drift_um)
     others = simulator.draw(np.random.default_rng(seed + 1), N_WATCHED, drift_um=drift_um)
     watched = Watched([make_truth_batch(reader, network, others)])
-    loss = SupervisedLoss(params.reconstruction_weight, params.repeat_weight)
+    loss = SupervisedLoss(params.reconstruction_weight, params.repeat_weight, params.evenness)
     n_steps = params.epochs * len(batches)
     module = SpikeModule(network, loss, params.learning_rate, params.weight_decay, n_steps)
     schedule = Schedule(epochs=params.epochs, patience=params.epochs, checkpoint="last")
@@ -136,10 +132,14 @@ class SupervisedLoss:
 
     With a ``repeat_weight`` every other spike is of the neuron before it: both errors in (x, y) should be the same.
     What tells neurons apart, and motion, is that places repeat; a little more bias buys much less spread.
+
+    The likelihood alone learns least from spikes whose error it expects to be large, as beside the outer contacts; it
+    is weighted with the expected error to the power ``evenness`` (beta-NLL, Seitzer et al. 2022); 1 = the plain error.
     """
 
     reconstruction_weight: float
     repeat_weight: float = 0.0
+    evenness: float = 0.0
 
     def __call__(self, network: SourceNet, batch: TruthBatch) -> LossParts:
         """Return the parts of the loss of simulated spikes."""
@@ -149,7 +149,7 @@ class SupervisedLoss:
         away = error.abs()
         there = torch.isfinite(batch.sizes)
         wrong = (said.sizes - batch.sizes.nan_to_num()).abs() * there
-        weight = torch.exp(EVENNESS * said.log_sd.detach())
+        weight = torch.exp(self.evenness * said.log_sd.detach())
         parts = {
             "position": (weight * (away * torch.exp(-said.log_sd) + said.log_sd)).mean(),
             "reconstruction": wrong.sum() / there.sum(),
@@ -159,7 +159,7 @@ class SupervisedLoss:
         if self.repeat_weight:
             plane = slice(0, 2)  # where motion and neighbours are told; held in z too, z was off by a quarter more
             apart, log_sd = (error[::2, plane] - error[1::2, plane]).abs(), said.log_sd[:, plane].detach()
-            parts["repeat"] = (apart * torch.exp((EVENNESS - 1) * (log_sd[::2] + log_sd[1::2]) / 2)).mean()
+            parts["repeat"] = (apart * torch.exp(-(log_sd[::2] + log_sd[1::2]) / 2)).mean()
             total = total + self.repeat_weight * parts["repeat"]
         return parts | {"error_um": away.mean().detach(), "total": total}
 
