@@ -71,7 +71,7 @@ LOCALIZATION = LocalizeParams(
         hidden_channels=0.1,
         reconstruction_weight=1.0,
         repeat_weight=0.5,
-        evenness=0.5,
+        evenness=0.0,
         overlap=0.0,
         device="cpu",
     ),
