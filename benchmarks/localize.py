@@ -326,7 +326,7 @@ def measure_purity(size: Size) -> list[Row]:
     crowded = replace(size, n_units=round(size.n_units * 2.5), duration_s=min(size.duration_s, 40.0))
     with tempfile.TemporaryDirectory() as folder:
         scene = make_scene(crowded, 13, "ellipsoid", Path(folder) / "scene")
-        names = ["peak_channel", "center_of_mass", "grid_convolution", "monopole", "cnn", "production", JOINT]
+        names = ["peak_channel", "center_of_mass", "grid_convolution", "monopole", "cnn", "production"]
         table = score_all(scene, crowded, 2, names)
     return [each | {"name": f"{crowded.n_units} units: {each['name']}"} for each in compare_purity(table)]
 
