@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,21 @@ import numpy as np
 import torch
 from _common import Peer, Row, Target, make_parser, make_row, measure, report
 
+from spikeprint.core.config import SnippetParams
 from spikeprint.core.production import LOCALIZATION
-from spikeprint.core.spikes import GroundTruth, Motion, Positions, Source
-from spikeprint.io.traces.snippets import open_source
+from spikeprint.core.spikes import GroundTruth, Motion, Neighbourhoods, Positions, Source
+from spikeprint.io.traces.components import open_components, write_components
+from spikeprint.io.traces.snippets import iter_snippets, open_source
 from spikeprint.localize.assess import assess
 from spikeprint.localize.fit import fit_localizer
+from spikeprint.localize.geometry import find_neighbourhoods
 from spikeprint.localize.held_out import score_held_out
 from spikeprint.localize.histograms import Grid, score_repeats
 from spikeprint.localize.joint import fit_joint
 from spikeprint.localize.localizers import LOCALIZERS, localise
 from spikeprint.localize.motion import estimate_motion, estimate_motions
 from spikeprint.localize.reference import Recipe, fit_reference
+from spikeprint.localize.score import match_peaks, score_motion, score_positions
 
 N_LIBRARY = 4_000
 """Spikes that the library's monopole fits when only its cost and error matter."""
@@ -276,10 +281,22 @@ def measure_seeds(size: Size) -> list[Row]:
             scene = make_scene(short, 100 + seed, "ellipsoid", Path(folder) / "scene")
             fitted = fit_localizer(scene.source, sizes(size)["network"], seed)
             found.append(follow(scene, localise("production", scene.source, fitted))[0])
+            exact = estimate_motion(
+                scene.source.recording, scene.source.peaks, place_exactly(scene), LOCALIZATION.motion
+            )
+            found[-1]["exact_drift_mae_um"] = score_motion(exact, scene.truth)["drift_mae_um"]
             tell(f"seed {seed}", found[-1])
     return [
         interval(found, key, target) for key, target in (("median_um", 3.5), ("p90_um", 10.0), ("drift_mae_um", 0.25))
     ]
+
+
+def place_exactly(scene: Scene) -> Positions:
+    """The truth as a localiser would tell it; a peak that is no true spike is at its contact."""
+    source = scene.source
+    matches = match_peaks(source.peaks, source.contacts_um, scene.truth)
+    contacts = np.column_stack([source.contacts_um[source.peaks.channels], np.zeros(len(source.peaks))])
+    return Positions(np.where(matches.units[:, None] >= 0, matches.xyz_um, contacts).astype(np.float32))
 
 
 def interval(found: list[dict[str, float]], key: str, target: float) -> Row:
@@ -312,6 +329,94 @@ def measure_purity(size: Size) -> list[Row]:
         names = ["peak_channel", "center_of_mass", "grid_convolution", "monopole", "cnn", "production"]
         table = score_all(scene, crowded, 2, names)
     return [each | {"name": f"{crowded.n_units} units: {each['name']}"} for each in compare_purity(table)]
+
+
+def measure_cache(size: Size) -> list[Row]:
+    """Temporal components on disk against the traces: what they cost and lose, and what localisers make of them.
+
+    The tissue rests, so that all spikes of a neuron are alike but for noise and 5 % of size.
+    """
+    short = replace(size, duration_s=min(size.duration_s, 40.0))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        scene = make_scene(short, 19, "ellipsoid", folder / "scene", (0.0, 0.0))
+        source, peaks = scene.source, scene.source.peaks
+        around = find_neighbourhoods(source.contacts_um, LOCALIZATION.network.n_neighbours)
+        params = SnippetParams(n_components=8, n_fit=5_000)
+        card, writing = cpu(lambda: write_components(folder / "kept", source, around, params, 0))
+        kept = open_components(folder / "kept").join(source)
+        ways = {"kept": kept, "saved traces": source, "traces filtered as they are read": _filtered(source)}
+        spent = {
+            name: cpu(lambda way=way: [0 for _ in way.read(around, peaks)])[1] * 1e6 / len(peaks)
+            for name, way in ways.items()
+        }
+        matches = match_peaks(peaks, source.contacts_um, scene.truth)
+        error = {
+            name: _spread_of_waves(way, around, matches.units)
+            for name, way in ways.items()
+            if way is not ways["traces filtered as they are read"]
+        }
+        fitted = fit_localizer(source, sizes(size)["network"], 0)
+        said = {
+            (method, name): score_positions(localise(method, way, fitted), matches)
+            for method in ("monopole", "production")
+            for name, way in (("kept", kept), ("saved traces", source))
+        }
+    for key, scores in said.items():
+        tell(" ".join(key), scores)
+    tell(
+        "kept",
+        {key: value for key, value in card.items() if isinstance(value, float)}
+        | {"writing_us": writing * 1e6 / len(peaks)}
+        | {f"us from {name}": value for name, value in spent.items()},
+    )
+    length = source.n_before + source.n_after
+    rows = [
+        row(
+            "kept bytes per spike over those of a float32 snippet",
+            card["bytes_per_spike"] / (4 * length * around.channels.shape[1]),
+            "1",
+            1 / 20,
+        ),
+        row("noise of a wave, kept over recorded", error["kept"] / error["saved traces"], "1", 0.5),
+        *(
+            row(
+                f"reading a kept spike over one from {name} ({spent[name]:.0f} us)",
+                spent["kept"] / spent[name],
+                "1",
+                0.5,
+            )
+            for name in list(ways)[1:]
+        ),
+    ]
+    for method in ("monopole", "production"):
+        for key in ("median_um", "p90_um"):
+            a, b = said[method, "kept"][key], said[method, "saved traces"][key]
+            rows.append(
+                row(f"{method} of kept spikes, {key} ({a:.2f}) over that from traces ({b:.2f})", a / b, "1", 1.02)
+            )
+    return rows
+
+
+def _filtered(source: Source) -> Source:
+    """The same, but the traces go through a filter each time they are read, as those of a raw recording do."""
+    from spikeinterface.preprocessing import bandpass_filter, common_reference
+
+    lazy = common_reference(bandpass_filter(source.recording, freq_min=300, freq_max=6000))
+    window = {"n_before": source.n_before, "n_after": source.n_after, "chunk_s": 1.0}
+    return replace(source, read=partial(iter_snippets, lazy, **window))
+
+
+def _spread_of_waves(source: Source, around: Neighbourhoods, units: np.ndarray) -> float:
+    """RMS of what the peak contacts saw less the mean of their neuron at that contact, µV."""
+    own = around.own[source.peaks.channels]
+    waves = np.concatenate([part[np.arange(len(part)), own[rows]] for rows, part in source.read(around, source.peaks)])
+    rest = []
+    for key in np.unique(np.column_stack([units, source.peaks.channels])[units >= 0], axis=0):
+        mine = waves[(units == key[0]) & (source.peaks.channels == key[1])]
+        if len(mine) >= 30:
+            rest.append(((mine - mine.mean(axis=0)) ** 2).ravel())
+    return float(np.sqrt(np.concatenate(rest).mean()))
 
 
 def measure_lateral(size: Size) -> list[Row]:
@@ -360,8 +465,10 @@ import numpy as np
 import torch
 from probeinterface.neuropixels_tools import build_neuropixels_probe
 from spikeinterface.core import BinaryRecordingExtractor, concatenate_recordings
+from spikeprint.core.config import SnippetParams
 from spikeprint.core.production import LOCALIZATION
-from spikeprint.io.traces.snippets import open_source
+from spikeprint.io.traces.components import open_components, write_components
+from spikeprint.io.traces.snippets import iter_snippets, open_source
 from spikeprint.localize.localizers import localise
 from spikeprint.localizer import SpikeLocalizer
 
@@ -420,6 +527,7 @@ PARTS = (
     measure_unseen,
     measure_purity,
     measure_seeds,
+    measure_cache,
     measure_lateral,
     measure_histograms,
     measure_memory,

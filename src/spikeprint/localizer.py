@@ -171,6 +171,7 @@ class SpikeLocalizer:
         arrays = {"samples": peaks.samples, "channels": peaks.channels, "amplitudes_uv": peaks.amplitudes_uv}
         arrays |= {"contacts_um": source.contacts_um, "noise_uv": source.noise_uv}
         values = [self.params.model_dump(), self.spikes.model_dump(), self.seed, peaks.n_samples, peaks.fs_hz]
+        values.append(source.n_components)
         return digest_training(values, arrays, CODE)
 
     def save(self, folder: str | Path) -> None:

@@ -1,5 +1,6 @@
 """What the production network learns from: neurons that are met twice, and the loss that asks for one error."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,25 @@ def test_spikes_of_a_neuron_are_mirrored_alike(batches: TruthBatches) -> None:
     still = stays.all(dim=1)  # the peak did not move to another contact
     assert still.sum() > 10
     assert torch.allclose(batch.xyz[::2, 0][still], batch.xyz[1::2, 0][still], atol=1e-4)
+
+
+@pytest.mark.parametrize("evenness", [0.0, 0.5, 1.0])
+def test_evenness_weights_spikes_of_large_error_and_leaves_the_expected_one_as_it_is(
+    batches: TruthBatches, network: SourceNet, evenness: float
+) -> None:
+    batch, loss = next(iter(batches)), SupervisedLoss(0.0, evenness=evenness)
+    pulls = []
+    for more in (0.0, 2.0):
+        doubtful = copy.deepcopy(network)
+        with torch.no_grad():
+            doubtful.answer.bias[3:6] = more
+        exact = replace(batch.spikes, start=batch.xyz + float(np.exp(1.6 + more)))
+        loss(doubtful, TruthBatch(exact, batch.xyz, batch.sizes, batch.log_alpha))["position"].backward()
+        gradient = doubtful.answer.bias.grad
+        assert gradient is not None
+        assert torch.allclose(gradient[3:6], torch.zeros(3), atol=1e-5)  # an error as large as expected
+        pulls.append(float(gradient[0]))
+    assert pulls[1] / pulls[0] == pytest.approx(np.exp(2.0 * (evenness - 1)), rel=1e-3)
 
 
 def test_one_error_for_both_spikes_costs_nothing(batches: TruthBatches, network: SourceNet) -> None:

@@ -67,6 +67,26 @@ def test_a_shift_of_8_um_is_found_as_8_and_removed(still: Any, axis: int) -> Non
     assert abs(rest[half].mean() - rest[~half].mean()) < 1.5
 
 
+def test_fast_motion_is_not_smoothed_away_unless_spikes_are_few(still: Any) -> None:
+    n, period_s = int(DURATION_S * 5), 10.0
+    share = np.arange(n) / 5 / period_s % 1
+    way = np.column_stack([np.zeros(n), 40 * np.abs(share - 0.5)])
+    peaks, positions, truth = simulate(np.zeros(2), still.get_channel_locations())
+    moved = np.repeat(way[:, None], N_UNITS, axis=1)
+    truth = GroundTruth(truth.samples, truth.units, truth.locations_um, moved, 5.0)
+    xyz = positions.xyz_um.copy()
+    xyz[:, :2] += truth.moved_um(truth.units, peaks.times_s)
+    moving = Positions(xyz)
+
+    def error(smooth_s: float, step: int) -> float:
+        some, rows = peaks.take(np.arange(0, len(peaks), step)), slice(None, None, step)
+        params = RIGID.model_copy(update={"smooth_s": smooth_s})
+        return score_motion(estimate_motion(still, some, Positions(moving.xyz_um[rows]), params), truth)["drift_mae_um"]
+
+    assert error(RIGID.smooth_s, 1) < 0.6 * error(1.0, 1)
+    assert error(RIGID.smooth_s, 4) == error(1.0, 4)
+
+
 def test_true_motion_takes_true_positions_back_to_rest(truth: GroundTruth) -> None:
     times = truth.samples / 30_000
     moving = truth.locations_um[truth.units].copy()

@@ -18,7 +18,7 @@ from spikeprint.io.arrays import write_sorting
 from spikeprint.io.traces.ground_truth import write_recording
 from spikeprint.report.explorer import N_SHOWN
 from spikeprint.report.movie import can_write_movies
-from spikeprint.stages import explore, localize
+from spikeprint.stages import explore, localize, snippets
 
 RAW = RawSessionParams(
     n_channels=12, n_units=5, duration_s=8, sampling_frequency_hz=25000, noise_uv=6, drift_um=5, drift_period_s=8
@@ -41,6 +41,7 @@ def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         patch.setenv("SPIKEPRINT_WORKERS", "1")
+        snippets.main(["small"])
         localize.main(["small"])
         explore.main(["small"])
     return made

@@ -33,12 +33,14 @@ def test_positions_follow_the_traces_and_lead_to_the_unit_table(fresh_project: P
     ends = zip(truth.unit_ids, truth.offsets[:-1], truth.offsets[1:], strict=True)
     np.savez(folder / "units.npz", **{unit: truth.spike_times[a:b] for unit, a, b in ends})
     project.edit_params(use_small)
-    assert project.repro("features@small") == {"spikes@small", "localize@small", "features@small"}
+    assert project.repro("features@small") == {"spikes@small", "snippets@small", "localize@small", "features@small"}
     scores = read_json(project.folder / "reports/metrics/localize/small.json")
     assert scores["median_um"] < 25
     assert project.repro("features@small") == set()
     project.edit_params(lambda values: values["localize"]["motion"].update(bin_s=0.5))
     assert project.repro("localize@small") == {"localize@small"}
+    project.edit_params(lambda values: values["snippets"].update(n_components=4))
+    assert project.repro("localize@small") == {"snippets@small", "localize@small"}
 
 
 def test_localize_needs_a_known_row(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         "data/interim/sortings",
         "data/interim/localized",
         "data/interim/positions",
+        "data/interim/snippets",
         "reports/validation",
         "reports/localization",
     )

@@ -90,6 +90,13 @@ class SpikesParams(Section):
     chunk_s: Annotated[float, Field(gt=0, le=60)] = Field(description="seconds of traces in memory at a time")
 
 
+class SnippetParams(Section):
+    """What is kept of the spikes of a localised recording: temporal components of the contacts around each."""
+
+    n_components: Annotated[Whole, Field(ge=2, le=32)] = Field(description="components kept of a contact's waveform")
+    n_fit: Annotated[Whole, Field(ge=50)] = Field(description="spikes that the components are fitted to, at most")
+
+
 class DatasetParams(Section):
     """One dataset: a folder with units as they came, and what the files do not say."""
 
@@ -162,6 +169,7 @@ class Params(Section):
     recordings: dict[Name, RecordingParams] = Field(description="one row per raw recording")
     spikes: SpikesParams
     hybrid: dict[Name, HybridRow] = Field(description="one row per recording with hybrid units: known truth in it")
+    snippets: SnippetParams
     localize: LocalizeParams
     localized: dict[Name, LocalizedParams] = Field(description="one row per recording whose spikes are localised")
     datasets: dict[Name, DatasetParams] = Field(min_length=1, description="one row per dataset")

@@ -55,6 +55,9 @@ class LocalizerParams(Section):
     repeat_weight: Annotated[float, Field(ge=0, le=100)] = Field(
         description="weight of one error in (x, y) for two spikes of a neuron that drifts"
     )
+    evenness: Fraction = Field(
+        default=0.0, description="power of the expected error that a spike's likelihood is weighted with"
+    )
     overlap: Fraction = Field(description="chance that another spike falls into a simulated window")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(description="where to train")
 
@@ -65,6 +68,9 @@ class MotionParams(Section):
     rigid: bool = Field(description="one displacement for the whole probe")
     bin_s: Annotated[float, Field(gt=0, le=60)] = Field(description="time bin, seconds")
     bin_um: Annotated[float, Field(gt=0, le=50)] = Field(description="depth bin, µm")
+    smooth_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=1.0, description="Gaussian over the time bins of DREDge's raster, s; 0 = none. Few spikes: 1 s at least"
+    )
     win_step_um: Micrometres = Field(description="distance of depth windows, µm")
     win_scale_um: Micrometres = Field(description="size of depth windows, µm")
     lateral: bool = Field(description="also estimate motion along x, and take it away")

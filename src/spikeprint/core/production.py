@@ -72,10 +72,13 @@ LOCALIZATION = LocalizeParams(
         hidden_channels=0.1,
         reconstruction_weight=1.0,
         repeat_weight=0.5,
+        evenness=0.0,
         overlap=0.0,
         device="cpu",
     ),
-    motion=MotionParams(rigid=True, bin_s=1.0, bin_um=1.0, win_step_um=400, win_scale_um=400, lateral=False),
+    motion=MotionParams(
+        rigid=True, bin_s=1.0, bin_um=1.0, smooth_s=0.5, win_step_um=400, win_scale_um=400, lateral=False
+    ),
     joint=JointParams(
         outer=1,
         epochs=4,

@@ -175,6 +175,7 @@ class Source:
     n_before, n_after : samples of a snippet before the trough and from it on
     band_hz : band-pass that the traces went through; None = the spikes are as wide as they were
     read : neighbourhoods, peaks -> (rows, snippets (n, k, n_before + n_after) float32), chunk by chunk
+    n_components : temporal components that the snippets of its peaks were kept in; None = they come from the traces
     """
 
     recording: Any
@@ -185,6 +186,7 @@ class Source:
     n_after: int
     band_hz: tuple[float, float] | None
     read: Callable[[Neighbourhoods, Peaks], Iterator[tuple[slice, np.ndarray]]]
+    n_components: int | None = None
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def fit_localizer(
     batches = TruthBatches(simulator, reader, network, params, seed, drift_um)
     others = simulator.draw(np.random.default_rng(seed + 1), N_WATCHED, drift_um=drift_um)
     watched = Watched([make_truth_batch(reader, network, others)])
-    loss = SupervisedLoss(params.reconstruction_weight, params.repeat_weight)
+    loss = SupervisedLoss(params.reconstruction_weight, params.repeat_weight, params.evenness)
     n_steps = params.epochs * len(batches)
     module = SpikeModule(network, loss, params.learning_rate, params.weight_decay, n_steps)
     schedule = Schedule(epochs=params.epochs, patience=params.epochs, checkpoint="last")
@@ -132,10 +132,14 @@ class SupervisedLoss:
 
     With a ``repeat_weight`` every other spike is of the neuron before it: both errors in (x, y) should be the same.
     What tells neurons apart, and motion, is that places repeat; a little more bias buys much less spread.
+
+    The likelihood alone learns least from spikes whose error it expects to be large, as beside the outer contacts; it
+    is weighted with the expected error to the power ``evenness`` (beta-NLL, Seitzer et al. 2022); 1 = the plain error.
     """
 
     reconstruction_weight: float
     repeat_weight: float = 0.0
+    evenness: float = 0.0
 
     def __call__(self, network: SourceNet, batch: TruthBatch) -> LossParts:
         """Return the parts of the loss of simulated spikes."""
@@ -145,8 +149,9 @@ class SupervisedLoss:
         away = error.abs()
         there = torch.isfinite(batch.sizes)
         wrong = (said.sizes - batch.sizes.nan_to_num()).abs() * there
+        weight = torch.exp(self.evenness * said.log_sd.detach())
         parts = {
-            "position": (away * torch.exp(-said.log_sd) + said.log_sd).mean(),
+            "position": (weight * (away * torch.exp(-said.log_sd) + said.log_sd)).mean(),
             "reconstruction": wrong.sum() / there.sum(),
             "alpha": (said.log_alpha - batch.log_alpha).abs().mean(),
         }

@@ -17,6 +17,8 @@ MIN_BINS = 5
 """Fewer time bins do not tell motion from chance."""
 MAX_DISPLACEMENT_UM = 100.0
 LATERAL_MAX_UM = 30.0
+FEW_SPIKES, FEW_SMOOTH_S = 200, 1.0
+"""With fewer spikes in a bin its neighbours in time are needed: the raster is smoothed over a second at least."""
 
 
 def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: MotionParams, axis: int = 1) -> Motion:
@@ -56,12 +58,13 @@ def estimate_motion(recording: Any, peaks: Peaks, positions: Positions, params: 
     windows = (
         {} if params.rigid or is_lateral else {"win_step_um": params.win_step_um, "win_scale_um": params.win_scale_um}
     )
+    smooth_s = params.smooth_s if len(peaks) >= FEW_SPIKES * filled else max(params.smooth_s, FEW_SMOOTH_S)
     reach = {"max_disp_um": LATERAL_MAX_UM if is_lateral else MAX_DISPLACEMENT_UM} if params.rigid or is_lateral else {}
     try:
         motion = estimate(
             recording, found, places, method="dredge_ap", direction="y",
             rigid=params.rigid or is_lateral, bin_s=params.bin_s, bin_um=params.bin_um, device="cpu",
-            progress_bar=False, **windows, **reach,
+            histogram_time_smooth_s=smooth_s or None, progress_bar=False, **windows, **reach,
         )  # fmt: skip
     except (ValueError, IndexError, ZeroDivisionError, np.linalg.LinAlgError, RuntimeError) as error:
         raise DataError(f"motion: DREDge failed ({' '.join(str(error).split())[:200]}); see localize.motion") from None

@@ -15,11 +15,11 @@ from ..core.spikes import AXES, GroundTruth, Peaks, Source
 from ..core.types import Sorting
 from ..io.arrays import read_sorting
 from ..io.positions import read_positions
+from ..io.traces.components import open_components
 from ..io.traces.recordings import open_recording
 from ..io.traces.truth import find_truth, read_truth
-from ..localize.denoise import smooth_snippets
 from ..localize.geometry import find_neighbourhoods
-from ..localize.localizers import LOCALIZERS, localise
+from ..localize.localizers import LOCALIZERS, MONOPOLE_CONTACTS, localise
 from ..localize.score import match_peaks
 from ..localizer import Localised, SpikeLocalizer
 from ..report.explorer import N_SHOWN, Snippets, SpikeView, choose_rows, make_payload, render
@@ -28,7 +28,6 @@ from ..report.movie import can_write_movies
 from . import pick_row, require_recording, run_stage
 
 LOGGER = logging.getLogger(__name__)
-N_CONTACTS = 10
 MAX_SECONDS = 120
 """Seconds of the recording that spikes with waveforms come from."""
 SHOWN_SCORES = ("median_um", "drift_mae_um", "rho_soft4")
@@ -57,7 +56,8 @@ def main(argv: list[str]) -> None:
     localizer = SpikeLocalizer.load(root / "models" / "localizer" / name)
     with timed(f"explore {name}"):
         source = localizer.open(open_recording(folder, params.recordings[name]), peaks)
-        found = Localised(source, positions, motions, corrected)
+        kept = open_components(interim / "snippets" / name).join(source)
+        found = Localised(kept, positions, motions, corrected)
         truth = read_truth(folder) if find_truth(folder) else None
         scores = read_json(reports / "metrics" / "localize" / f"{name}.json")
         about = {key: float(scores[key]) for key in SHOWN_SCORES if key in scores}
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
             positions=positions,
             corrected=corrected,
             motions=motions,
-            snippets=cut_snippets(source, localizer, params.seed),
+            snippets=cut_snippets(source, kept, localizer, params.seed),
             units=match_units(read_sorting(interim / "localized" / name), peaks, source.contacts_um),
             truth_um=None if truth is None else match_peaks(peaks, source.contacts_um, truth).xyz_um,
             about=about,
@@ -80,17 +80,17 @@ def main(argv: list[str]) -> None:
     LOGGER.info("  wrote reports/explorer/%s.html, %.1f MB", name, len(page.encode()) / 1e6)
 
 
-def cut_snippets(source: Source, localizer: SpikeLocalizer, seed: int) -> Snippets:
-    """Read the waveforms of some spikes, and ask every localiser that can answer where they are."""
+def cut_snippets(source: Source, kept: Source, localizer: SpikeLocalizer, seed: int) -> Snippets:
+    """Read the waveforms of some spikes, and what is kept of them; ask every localiser that can where they are."""
     rows = choose_shown(source.peaks, seed)
-    some = replace(source, peaks=source.peaks.take(rows))
-    around = find_neighbourhoods(source.contacts_um, N_CONTACTS)
-    raw = np.concatenate([part for _, part in source.read(around, some.peaks)])
+    some = replace(kept, peaks=source.peaks.take(rows))
+    around = find_neighbourhoods(source.contacts_um, MONOPOLE_CONTACTS)
+    raw, smooth = (np.concatenate([part for _, part in one.read(around, some.peaks)]) for one in (source, kept))
     kind = None if localizer.fitted_ is None else localizer.fitted_.config["kind"]
     able = [name for name in get_args(LocalizerName) if not LOCALIZERS[name].is_trained or name == kind]
     estimates = {name: localise(name, some, localizer.fitted_).xyz_um for name in able}
     channels = around.channels[some.peaks.channels]
-    return Snippets(rows, channels, raw, smooth_snippets(raw), source.n_before, estimates)
+    return Snippets(rows, channels, raw, smooth, source.n_before, estimates)
 
 
 def choose_shown(peaks: Peaks, seed: int) -> np.ndarray:

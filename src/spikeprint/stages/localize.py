@@ -1,4 +1,4 @@
-"""Stage ``localize@recording``: traces and units -> positions of spikes and units, motion, a localiser, scores."""
+"""Stage ``localize@recording``: snippets, units, traces -> positions of spikes and units, motion, localiser, scores."""
 
 import logging
 from dataclasses import replace
@@ -15,6 +15,7 @@ from ..core.runtime import timed
 from ..core.spikes import AXES
 from ..io.arrays import read_sorting, write_sorting
 from ..io.positions import write_positions
+from ..io.traces.components import open_components
 from ..io.traces.recordings import open_recording
 from ..io.traces.truth import find_truth, read_truth
 from ..localize.held_out import score_held_out
@@ -46,7 +47,9 @@ def main(argv: list[str]) -> None:
     store = find_store(root, f"localize-{name}")
     localizer = SpikeLocalizer(params.localize, params.spikes, params.seed)
     with timed(f"localize {name}"):
-        found = localizer.fit_transform(open_recording(folder, params.recordings[name]), store)
+        kept = open_components(root / "data" / "interim" / "snippets" / name)
+        source = kept.join(localizer.open(open_recording(folder, params.recordings[name]), kept.peaks))
+        found = localizer.fit_source(source, store).transform_source(source)
         scores: dict[str, Any] = found.score(read_truth(folder) if find_truth(folder) else None)
         if params.localize.method == "production" and localizer.fitted_ is not None:
             scores |= score_held_out(found.source, localizer.fitted_, params.seed)
