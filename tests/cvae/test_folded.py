@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikeprint.cvae.folded import FoldedDistances, FoldedEncoder
+from spikeprint.cvae.folded import SPAN, FoldedDistances, FoldedEncoder, Scaled
 from spikeprint.cvae.networks import CVAENetwork, NetworkShape
 from spikeprint.evaluate.decision import novelty_score, place_traces, trace_distance
 from spikeprint.evaluate.novelty import fit_axes, fit_novelty, fit_places
@@ -54,11 +54,16 @@ def trained(shape: NetworkShape) -> CVAENetwork:
     return network
 
 
-@pytest.mark.parametrize("words", ["all alike", "mixed"])
+def standardise(encoder: FoldedEncoder, inputs: dict[str, torch.Tensor], present: torch.Tensor) -> Scaled:
+    for name, x in encoder.room(len(present)).items():
+        x[:] = inputs[name].T
+    return encoder.standardise(present.numpy())
+
+
+@pytest.mark.parametrize(("words", "n"), [("all alike", 17), ("mixed", 17), ("mixed", SPAN + 5), ("all alike", 1)])
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_means_are_those_of_the_network(change: str, words: str) -> None:
+def test_the_means_are_those_of_the_network(change: str, words: str, n: int) -> None:
     network = trained(replace(SHAPE, **CHANGES[change]))
-    n = 17
     inputs = {name: torch.randn(n, length) for name, length in SHAPE.lengths.items()}
     present = torch.rand(n, 3) < 0.7
     sizes = {"dataset": 3, "technology": 2, "cell_type": 4}
@@ -70,8 +75,9 @@ def test_the_means_are_those_of_the_network(change: str, words: str) -> None:
         told = {name: network.for_members(code) for name, code in codes.items()}
         expected = network.encode(seen, network.for_members(present), told)[0]
         encoder = FoldedEncoder(network)
-        found = encoder(encoder.standardise(inputs, present), codes).transpose(1, 2)
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-6, rtol=1e-5)
+        found = encoder(standardise(encoder, inputs, present), codes).transpose(1, 2)
+    # among many units there are some with much the same in all hidden units, which normalisation blows up
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=2e-6 if n < SPAN else 5e-5, rtol=1e-5)
 
 
 def test_the_distances_are_those_that_the_limits_were_fitted_to() -> None:
@@ -90,7 +96,7 @@ def test_the_distances_are_those_that_the_limits_were_fitted_to() -> None:
     fits = [fit_novelty(z, codes) for z in latent]
     arrays = {f"novelty.{name}": np.stack([fitted[name] for fitted in fits]) for name in ("centres", "precision")}
     arrays |= {f"traces.axes.{name}": x for name, x in axes.items()} | {f"traces.{k}": x for k, x in shapes.items()}
-    scaled = FoldedEncoder(network).standardise(inputs, torch.from_numpy(present))
+    scaled = standardise(FoldedEncoder(network), inputs, torch.from_numpy(present))
     found = FoldedDistances(arrays)
     np.testing.assert_allclose(found.traces(scaled), trace_distance(*places, **shapes), rtol=1e-4, atol=1e-5)
     expected = np.mean([novelty_score(z, **fitted) for z, fitted in zip(latent, fits, strict=True)], axis=0)

@@ -1,5 +1,6 @@
 """The trained model as users meet it: any subset of modalities, unknown origins, units alone or together."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
@@ -8,9 +9,11 @@ import torch
 
 from spikeprint.core.config import ModelParams
 from spikeprint.cvae.fit import add_head, fit_cvae
-from spikeprint.cvae.predictor import BATCH, Predictor
+from spikeprint.cvae.predictor import ALONE, BATCH, Predictor, _rows
 from spikeprint.cvae.units import Units
 from spikeprint.features.transforms import normalise
+
+SIZES = (1, 40, 700, 3, 64)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,34 @@ def test_many_units_are_answered_on_all_threads_and_each_as_alone(predictor: Pre
     few = predictor.predict({name: x[-3:] for name, x in many.items()})
     np.testing.assert_allclose(few.embedding, answers[0].embedding[-3:], atol=1e-5)
     np.testing.assert_allclose(few.novelty, answers[0].novelty[-3:], rtol=1e-4)
+
+
+def test_threads_that_ask_one_model_at_once_do_not_meet(predictor: Predictor, units: Units) -> None:
+    parts = [{name: np.resize(x[i:], (n, x.shape[1])) for name, x in units.raw.items()} for i, n in enumerate(SIZES)]
+    alone = [predictor.predict(part) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(predictor.predict, 5 * parts))
+    for found, expected in zip(together, 5 * alone, strict=True):
+        np.testing.assert_array_equal(found.embedding, expected.embedding)
+        np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        np.testing.assert_array_equal(found.novelty, expected.novelty)
+
+
+def test_answers_stay_when_others_are_asked_for(predictor: Predictor, units: Units) -> None:
+    latent = predictor.encode(units.raw, units.origin)
+    kept = latent.copy()
+    predictor.encode({name: x[::-1] for name, x in units.raw.items()}, {})
+    np.testing.assert_array_equal(latent, kept)
+
+
+@pytest.mark.parametrize("n", [0, 1, ALONE, ALONE + 1, 2 * BATCH, 2 * BATCH + 1, 50_000])
+def test_batches_hold_every_unit_once_and_share_alike(n: int) -> None:
+    batches = _rows(n)
+    assert [i for rows in batches for i in range(rows.start, rows.stop)] == list(range(n))
+    sizes = [rows.stop - rows.start for rows in batches]
+    assert max(sizes) <= BATCH
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == 1 or len(sizes) % 2 == 0
 
 
 def test_an_absent_modality_equals_a_row_of_nan(predictor: Predictor, units: Units) -> None:

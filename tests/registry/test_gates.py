@@ -186,6 +186,7 @@ def test_an_incumbent_of_before_there_were_folds_can_be_set_aside(trial, change_
     found = gate(judge(trial()), "against the incumbent")
     assert not found.passed
     assert "version 1 cannot be compared" in str(found)
+    assert str(found).count("version 1") == 1
     assert "no column 'fold'" in str(found)
     assert "promote --to staging --waive 'against the incumbent' --reason" in str(found)
     (found,) = [one for one in judge(trial(), frozenset({found.name})) if one.name == found.name]

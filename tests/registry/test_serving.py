@@ -10,7 +10,8 @@ import pytest
 from spikeprint.core.types import MODALITIES
 from spikeprint.features.transforms import normalise
 from spikeprint.registry.bundle import open_bundle
-from spikeprint.registry.serving import LENGTHS, find_problem, find_unknown
+from spikeprint.registry.client import ORIGIN as TOLD
+from spikeprint.registry.serving import LENGTHS, ORIGIN, find_problem, find_unknown
 from spikeprint.registry.tracking import connect
 
 
@@ -60,6 +61,10 @@ FORMS = {
     "records": lambda units: {"dataframe_records": as_frame(units).to_dict(orient="records")},
     "inputs": as_inputs,
 }
+
+
+def test_a_client_tells_the_words_that_the_server_takes():
+    assert TOLD == ORIGIN
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, distributed
 
-from ..features.descriptors import describe
-from ..features.transforms import normalise
+from ..features.descriptors import N_DESCRIPTORS, describe
+from ..features.transforms import INPUT_LENGTHS, normalise
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,22 @@ class UnitTensors:
         )
 
 
-def join_inputs(raw: Mapping[str, np.ndarray], use_descriptors: bool) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def join_inputs(
+    raw: Mapping[str, np.ndarray], use_descriptors: bool, room: Mapping[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return what the network sees of canonical modalities: traces, then their descriptors, and what is there.
 
-    Shapes: {modality: (n, canonical length)} -> {modality: (n, L)} float32, (n, n_modalities) bool.
+    Shapes: {modality: (n, canonical length)} -> {modality: (n, L)} float32, (n, n_modalities) bool. ``room`` is memory
+    for that, units last: {modality: (L, n)} float32.
     """
-    inputs, present = normalise(raw)
+    n_units = len(next(iter(raw.values())))
+    more = N_DESCRIPTORS if use_descriptors else dict.fromkeys(INPUT_LENGTHS, 0)
+    if room is None:
+        room = {name: np.empty((n + more[name], n_units), np.float32) for name, n in INPUT_LENGTHS.items()}
+    inputs, present = normalise(raw, {name: room[name][:n] for name, n in INPUT_LENGTHS.items()})
     if use_descriptors:
-        inputs = {name: np.concatenate([inputs[name].T, x.T]).T for name, x in describe(inputs).items()}
-    return inputs, present
+        describe(inputs, {name: room[name][n:] for name, n in INPUT_LENGTHS.items()})
+    return {name: x.T for name, x in room.items()}, present
 
 
 def encode_words(words: np.ndarray, known: Sequence[str]) -> np.ndarray:

@@ -7,6 +7,7 @@ the served model run the same code.
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +19,13 @@ from ..features.transforms import INPUT_LENGTHS
 from .data import encode_words, join_inputs
 from .folded import FoldedDistances, FoldedEncoder, Scaled
 from .networks import CVAENetwork, NetworkShape, Standardise
+from .products import multiply
 
-BATCH = 960
-"""Units per forward pass: few enough for the cache of the processor, enough that the calls cost little beside it."""
+BATCH = 2560
+"""Units per forward pass at most: enough that the calls cost little beside it."""
+
+ALONE = 960
+"""More units than this are two batches at least: for two threads."""
 
 
 @dataclass(frozen=True)
@@ -111,23 +116,28 @@ class Predictor:
         if self.head_kind is None:
             raise ValueError("this model was trained without labels: it embeds but cannot classify")
         is_own = self.head_kind == "network"
-
-        def answer(latent: torch.Tensor, scaled: Scaled) -> tuple[np.ndarray, ...]:
-            embedding = _side_by_side(latent)
-            if not is_own:
-                return embedding, read_out(str(self.head_kind), self.head, embedding)
-            return embedding, *self._assure(latent, self._away(scaled))
-
-        embedding, probabilities, *assurance = _join(self._batches(inputs, origin or {}, answer))
-        best = probabilities.argmax(axis=1)
-        return Prediction(
-            embedding=embedding,
-            labels=np.array(self.classes, dtype=str)[best],
-            confidence=probabilities[np.arange(len(best)), best],
-            probabilities=probabilities,
-            sets=assurance[0] if is_own else None,
-            novelty=assurance[1] if is_own else None,
+        n_units, n_classes, names = _count(inputs), len(self.classes), np.array(self.classes, dtype=str)
+        found = Prediction(
+            embedding=np.empty((n_units, self.n_latent), np.float32),
+            labels=np.empty(n_units, names.dtype),
+            confidence=np.empty(n_units),
+            probabilities=np.empty((n_units, n_classes)),
+            sets=np.empty((n_units, n_classes), bool) if is_own else None,
+            novelty=np.empty(n_units) if is_own else None,
         )
+
+        def answer(rows: slice, latent: torch.Tensor, scaled: Scaled) -> None:
+            torch.from_numpy(found.embedding[rows]).copy_(latent.flatten(0, 1).t())
+            if found.sets is not None and found.novelty is not None:
+                probabilities, found.sets[rows], found.novelty[rows] = self._assure(latent, self._away(scaled))
+            else:
+                probabilities = read_out(str(self.head_kind), self.head, found.embedding[rows])
+            found.probabilities[rows] = probabilities
+            found.labels[rows] = names[probabilities.argmax(axis=1)]
+            found.confidence[rows] = probabilities.max(axis=1)
+
+        self._batches(inputs, origin or {}, answer)
+        return found
 
     def assured(self, latent: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what the read-out trained with the latent says, and how sure that is.
@@ -197,7 +207,7 @@ class Predictor:
 
     def encode(self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]) -> np.ndarray:
         """Return the latent means of each member (E, n, D) float32; parameters as in ``embed``."""
-        return np.concatenate(self._batches(inputs, origin, lambda latent, _: latent.mT.numpy()), axis=1)
+        return self.meet(inputs, origin)[0]
 
     def meet(
         self, inputs: Mapping[str, np.ndarray], origin: Mapping[str, str | np.ndarray]
@@ -206,28 +216,34 @@ class Predictor:
 
         Parameters as in ``embed``; the distance is 0 where the model knows no classes. See ``decision.trace_distance``.
         """
-        found = self._batches(inputs, origin, lambda latent, scaled: (latent.mT.numpy(), self._away(scaled)))
-        latent, away = zip(*found, strict=True)
-        return np.concatenate(latent, axis=1), np.concatenate(away)
+        n_units, shape = _count(inputs), self.network.shape
+        latents, away = np.empty((shape.n_members, n_units, shape.n_latent), np.float32), np.empty(n_units)
+
+        def answer(rows: slice, latent: torch.Tensor, scaled: Scaled) -> None:
+            latents[:, rows], away[rows] = latent.mT.numpy(), self._away(scaled)
+
+        self._batches(inputs, origin, answer)
+        return latents, away
 
     def _batches(
         self,
         inputs: Mapping[str, np.ndarray],
         origin: Mapping[str, str | np.ndarray],
-        finish: Callable[[torch.Tensor, Scaled], Any],
-    ) -> list[Any]:
-        """Return what ``finish`` makes of the latent means (E, D, B) and the inputs of each batch, in their order."""
-        n_units = len(next(iter(inputs.values())))
+        answer: Callable[[slice, torch.Tensor, Scaled], None],
+    ) -> None:
+        """Give ``answer`` each batch of units: which they are, their latent means (E, D, B) and inputs."""
+        n_units = _count(inputs)
         codes = self._codes(origin, n_units)
 
         @torch.inference_mode()
-        def run(rows: slice) -> Any:
-            joined, present = join_inputs({name: x[rows] for name, x in inputs.items()}, self.use_descriptors)
-            tensors = {name: torch.from_numpy(x) for name, x in joined.items()}
-            scaled = self.encoder.standardise(tensors, torch.from_numpy(present))
-            return finish(self.encoder(scaled, {name: code[rows] for name, code in codes.items()}), scaled)
+        def run(rows: slice) -> None:
+            raw = {name: x[rows] for name, x in inputs.items()}
+            _, present = join_inputs(raw, self.use_descriptors, self.encoder.room(_count(raw)))
+            scaled = self.encoder.standardise(present)
+            answer(rows, self.encoder(scaled, {name: code[rows] for name, code in codes.items()}), scaled)
 
-        return _on_threads(run, _rows(n_units))
+        if n_units:
+            _on_threads(run, _rows(n_units))
 
     def _away(self, scaled: Scaled) -> np.ndarray:
         n_units = len(scaled.present)
@@ -246,8 +262,9 @@ class Predictor:
     def _calibrate(self, latent: torch.Tensor) -> np.ndarray:
         """(E, D, B) -> (B, C)"""
         head = self.network.class_head
-        logits = torch.baddbmm(head.bias.mT, head.weight.mT, latent)
-        answers = logits.softmax(dim=1).mean(dim=0).double().numpy()
+        logits = torch.empty(latent.shape[0], head.weight.shape[2], latent.shape[2])
+        multiply(head.weight.mT, latent, logits)
+        answers = logits.add_(head.bias.mT).softmax(dim=1).mean(dim=0).double().numpy()
         scale, bias = float(self.arrays["calibration.scale"][0]), self.arrays["calibration.bias"]
         return apply_calibration(answers.T, scale, bias)
 
@@ -263,28 +280,32 @@ class Predictor:
         }
 
 
+def _count(inputs: Mapping[str, np.ndarray]) -> int:
+    return len(next(iter(inputs.values())))
+
+
 def _rows(n_units: int) -> list[slice]:
-    """Which units go together; one empty batch where there is none."""
-    return [slice(start, start + BATCH) for start in range(0, max(n_units, 1), BATCH)]
+    """Which units go together: an even number of batches of much the same size, whatever the number of threads."""
+    n_batches = 2 * -(-n_units // (2 * BATCH)) if n_units > ALONE else 1
+    ends = [n_units * i // n_batches for i in range(n_batches + 1)]
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def _join(batches: Sequence[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
-def _side_by_side(latent: torch.Tensor) -> np.ndarray:
-    """(E, D, B) -> (B, E * D)"""
-    return np.ascontiguousarray(latent.flatten(0, 1).numpy().T)
-
-
-def _on_threads(run: Callable[[slice], Any], batches: Sequence[slice]) -> list[Any]:
+def _on_threads(run: Callable[[slice], None], batches: Sequence[slice]) -> None:
     """Answer batch by batch, at once as many as torch may have threads, each on one: its own split small matrices."""
     n_threads = torch.get_num_threads()
     if min(n_threads, len(batches)) < 2:
-        return [run(rows) for rows in batches]
+        for rows in batches:
+            run(rows)
+        return
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(run, batches))
+            for done in [pool.submit(run, rows) for rows in batches]:
+                done.result()
     finally:
         torch.set_num_threads(n_threads)

@@ -18,12 +18,15 @@ BLOCK = 1024
 """Units at a time: the temporaries stay in the processor's cache."""
 
 
-def normalise(raw: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def normalise(
+    raw: Mapping[str, np.ndarray], room: Mapping[str, np.ndarray] | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Turn canonical modalities into model inputs that do not depend on gain, rate or recording length.
 
     Parameters
     ----------
     raw : modality name -> (n_units, canonical length) float; all-NaN row = missing; an absent key = missing for all
+    room : modality name -> (length, n_units) float32, memory for ``inputs``; None = new one
 
     Returns
     -------
@@ -42,9 +45,10 @@ def normalise(raw: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.
     inputs: dict[str, np.ndarray] = {}
     present = np.zeros((n_units, len(INPUT_LENGTHS)), dtype=bool)
     for column, (name, length) in enumerate(INPUT_LENGTHS.items()):
-        found = np.zeros((length, n_units), dtype=np.float32)
+        found = np.empty((length, n_units), dtype=np.float32) if room is None else room[name]
         inputs[name] = found.T
         if name not in raw:
+            found[:] = 0
             continue
         for start in range(0, n_units, BLOCK):
             rows = slice(start, start + BLOCK)

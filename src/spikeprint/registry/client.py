@@ -18,7 +18,7 @@ BATCH = 256
 TIMEOUT_S = 60.0
 
 ORIGIN = ("dataset", "technology", "representation")
-"""What a server can be told about where units come from: ``serving.ORIGIN``, without loading MLflow."""
+"""What a server can be told about where units come from: ``serving.ORIGIN``, without MLflow. That file runs alone."""
 
 
 class RemotePredictor:

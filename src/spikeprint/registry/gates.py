@@ -159,8 +159,9 @@ def _against_champion(trial: Trial) -> Finding:
     try:
         found = compare_predictions(trial.champion.predictions, predictions, trial.limits.n_resamples)
     except (MissingEvidence, ValueError) as error:
+        reason = str(error).removeprefix(f"{trial.champion.name}: ")
         raise MissingEvidence(
-            f"version {trial.champion.number} cannot be compared: {error}; or set the gate aside: spikeprint promote "
+            f"version {trial.champion.number} cannot be compared: {reason}; or set the gate aside: spikeprint promote "
             f"--to {trial.alias} --waive 'against the incumbent' --reason TEXT"
         ) from None
     worst, mean = found.worst, found.overall
