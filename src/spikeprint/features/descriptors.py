@@ -90,7 +90,8 @@ def describe_waveform(y: np.ndarray) -> np.ndarray:
     centre, spread = _moments(size, total)
     bend, ends = step[1:] - step[:-1], np.stack([v[:6].std(axis=0), _mean(np.abs(step[-7:]))])
     noise = [np.log((bend * bend).sum(axis=0) + QUIET**2), *np.log(ends + QUIET)]
-    return _stack([*columns, centre - m, spread, *_spectrum(v), *noise])
+    power = _power(v)
+    return _stack([*columns, centre - m, spread, *_moments(power, power.sum(axis=0)), *noise])
 
 
 def describe_isi(h: np.ndarray) -> np.ndarray:
@@ -246,12 +247,6 @@ def _moments(weight: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndar
     t = np.arange(len(weight), dtype=np.float32)
     centre, square = _product(np.stack([t, t**2]), weight) / np.maximum(total, SMALL)
     return centre, np.sqrt(np.maximum(square - centre**2, 0))
-
-
-def _spectrum(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and spread of the power spectrum, in cycles per window."""
-    power = _power(v)
-    return _moments(power, power.sum(axis=0))
 
 
 def _power(x: np.ndarray) -> np.ndarray:
