@@ -17,6 +17,7 @@ from ..readers.shared import one_line
 from ..readers.unpickle import DAMAGE
 from .deeplabcut import CUTOFF, LEVELS, is_keypoints, read_keypoints
 from .frames import KIND, read_frame
+from .nwb_arrays import read_nwb_arrays
 
 Columns = Sequence[str] | None
 SEPARATORS = (",", ";", "\t")
@@ -31,8 +32,8 @@ def load_data(
 
     Parameters
     ----------
-    file : ``.npy .npz .h5 .pt .csv .xlsx .parquet .mat`` and their variants; ``.jl .pkl`` with ``allow_pickle``
-    key : entry of a file with several; default: the first array
+    file : ``.npy .npz .h5 .pt .csv .xlsx .parquet .mat .nwb`` and their variants; ``.jl .pkl`` with ``allow_pickle``
+    key : entry of a file with several; default: the first array; of ``.nwb`` see ``nwb_arrays.read_nwb_arrays``
     columns : of a table; of one by DeepLabCut, ``.h5`` or ``.csv``, its keypoints, see ``load_deeplabcut``
 
     Raises
@@ -267,6 +268,7 @@ READERS: dict[str, Callable[[Path, str | None], Any]] = {
     **dict.fromkeys((".xls", ".xlsx", ".xlsm"), _read_excel),
     ".parquet": _read_parquet,
     ".mat": _read_matlab,
+    ".nwb": read_nwb_arrays,
     **dict.fromkeys((".jl", ".pkl", ".p"), _read_pickle),
 }
 """Ending -> how such a file is read."""
