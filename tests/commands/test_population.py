@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from nwb_sessions import write_nwb
 from spikeprint.cli import main
-from spikeprint.population import write_population
+from spikeprint.population import load_data, read_nwb, write_population
 from spikeprint.population.binning import bin_session, bin_trials
 from spikeprint.synth.populations import make_images, make_track_session
 
@@ -115,6 +115,32 @@ def test_an_nwb_file_in_time_and_in_trials(tmp_path: Path, capsys: pytest.Captur
     assert "nothing to decode; name a --label" in capsys.readouterr().err
     assert run("decode", nwb, "--label", "pupil") == 1
     assert "no time series 'pupil'; there are: running_speed" in capsys.readouterr().err
+
+
+def test_an_embedding_goes_back_into_a_copy_of_its_nwb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nwb, model, out = tmp_path / "session.nwb", tmp_path / "model", tmp_path / "out.nwb"
+    write_nwb(nwb, 3, 8, 6)
+    before = nwb.read_bytes()
+    assert run("fit", nwb, model, "--bin-width", 0.05, *SMALL) == 0
+    assert run("transform", model, nwb, tmp_path / "out.npy") == 0
+    assert run("transform", model, nwb, out) == 0
+    assert np.array_equal(load_data(out, key="spikeprint/embedding"), np.load(tmp_path / "out.npy"))
+    with h5py.File(out) as file:
+        times = file["processing/spikeprint/embedding/timestamps"][:]
+    assert np.allclose(times, (np.arange(len(times)) + 0.5) * 0.05)
+    assert run("transform", model, nwb, nwb) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert nwb.read_bytes() == before
+    words = ("--stimulus", "natural_scenes", "--n-bins", 5)
+    assert run("transform", model, nwb, out, "--series", "trials", "--overwrite", *words) == 0
+    with h5py.File(out) as file:
+        assert list(file["processing/spikeprint"]) == ["trials"]  # a copy of DATA anew
+        times = file["processing/spikeprint/trials/timestamps"][:]
+        assert times[0] == file["intervals/natural_scenes_presentations/start_time"][0] + 0.025
+    write_population(tmp_path / "folder", read_nwb(nwb, bin_width=0.05))
+    capsys.readouterr()
+    assert run("transform", model, tmp_path / "folder", tmp_path / "no.nwb") == 2
+    assert "is no .nwb" in capsys.readouterr().err
 
 
 def test_whole_numbers_are_classes_unless_said_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+NWB = ".nwb"
+
 
 def compare(arguments: argparse.Namespace) -> int:
     """Turn embeddings onto the first; print what each fills, and how well each tells the others."""
@@ -37,6 +39,30 @@ def compare(arguments: argparse.Namespace) -> int:
         save(arguments.ensemble, ensemble(parts, labels))
         print(f"wrote {arguments.ensemble}")
     return 0
+
+
+def save_embedding(arguments: argparse.Namespace, embedding: Any, population: Any) -> None:
+    """Write an embedding as an array, or into a copy of the NWB file that its spikes are from."""
+    from ..core.errors import ConfigError
+
+    if arguments.out.suffix.lower() != NWB:
+        save(arguments.out, embedding)
+        return
+    import numpy as np
+
+    from ..io.population.nwb_embedding import write_nwb_embedding
+    from ..population.transform import row_times
+
+    if arguments.data.suffix.lower() != NWB:
+        raise ConfigError(
+            f"{arguments.out}: a copy of DATA with the embedding; {arguments.data} is no .nwb, write .npy"
+        )
+    times = row_times(population)
+    inside = np.isfinite(times)  # rows between segments have none
+    told = f"by spikeprint from model {arguments.model.name}, bins of {population.bin_width:g} s, rows at their middle"
+    write_nwb_embedding(
+        arguments.data, arguments.out, embedding[inside], times[inside], arguments.series, told, arguments.overwrite
+    )
 
 
 def save(path: Path, array: Any) -> None:

@@ -10,6 +10,7 @@ and --discrete say otherwise.
 
   spikeprint population fit DATA MODEL --label position --set max_iterations=2000
   spikeprint population transform MODEL DATA OUT.npy
+  spikeprint population transform MODEL SESSION.nwb OUT.nwb
   spikeprint population score MODEL DATA --label position --last 0.2
   spikeprint population decode DATA --model MODEL --label position
   spikeprint population decode SESSION.nwb --stimulus natural_scenes --models poisson_nb lda --shots 1 5 0
@@ -23,7 +24,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ._embeddings import compare, save, write
+from ._embeddings import compare, save_embedding, write
 
 DEFAULTS = {
     "model_architecture": "offset10-model", "batch_size": "auto", "time_offsets": 10, "max_iterations": 1000,
@@ -49,7 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     transform = _add_action(actions, "transform", "write the embedding of a recording")
     transform.add_argument("model", type=Path, metavar="MODEL")
     transform.add_argument("data", type=Path, metavar="DATA")
-    transform.add_argument("out", type=Path, metavar="OUT.npy", help="file to write: a row for each row of DATA")
+    transform.add_argument(
+        "out", type=Path, metavar="OUT", help=".npy, a row for each row of DATA; .nwb, a copy of DATA"
+    )
+    transform.add_argument("--series", default="embedding", metavar="NAME", help="of OUT.nwb [embedding]")
+    transform.add_argument("--overwrite", action="store_true", help="replace OUT.nwb, and a series of this name")
     score = _add_action(actions, "score", "print the goodness of fit in bits; 0 = a collapsed embedding")
     score.add_argument("model", type=Path, metavar="MODEL")
     score.add_argument("data", type=Path, metavar="DATA")
@@ -143,8 +148,9 @@ def _transform(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
 
     model = PopulationEmbedder.load(arguments.model)
-    embedding = model.transform(_read(arguments, model)[0])
-    save(arguments.out, embedding)
+    data = _read(arguments, model)[0]
+    embedding = model.transform(data)
+    save_embedding(arguments, embedding, data)
     print(f"wrote {arguments.out}: {embedding.shape[0]} rows, {embedding.shape[1]} dimensions")
     return 0
 

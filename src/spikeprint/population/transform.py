@@ -66,6 +66,17 @@ def find_whole(encoder: nn.Module, population: Population) -> np.ndarray:
     return find_centres(of_row, np.ones(population.n_rows, dtype=bool), get_offset(encoder))
 
 
+def row_times(population: Population) -> np.ndarray:
+    """Return (n_rows,) seconds, the middle of each row's bin; NaN between segments."""
+    of_row, table = population.segment_of_row, population.segments
+    inside = of_row >= 0
+    starts, firsts = table["t_start"].to_numpy(dtype=float), table["start_row"].to_numpy()
+    times = np.full(population.n_rows, np.nan)
+    mine = of_row[inside]
+    times[inside] = starts[mine] + (np.flatnonzero(inside) - firsts[mine] + 0.5) * population.bin_width
+    return times
+
+
 def _cut(segments: pd.DataFrame, length: int) -> np.ndarray:
     """(n, 4): first row and rows of each piece, first and last row of its segment."""
     pieces = []

@@ -44,7 +44,7 @@ def test_a_series_in_a_container_and_several_of_one_name(tmp_path: Path) -> None
     assert np.array_equal(load_data(path, key="Position/position"), place)
     assert load_data(path, key="pupil").tolist() == [0, 2, 4, 6]
     with pytest.raises(
-        MissingKey, match="several time series.*acquisition/pupil.*processing/behavior/Position/position"
+        MissingKey, match=r"several time series.*acquisition/pupil.*processing/behavior/Position/position"
     ):
         load_data(path)
     with pytest.raises(
@@ -55,10 +55,10 @@ def test_a_series_in_a_container_and_several_of_one_name(tmp_path: Path) -> None
 
 def test_what_is_not_there_is_told(session: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        MissingKey, match="no entry 'pupil'; there are: acquisition/running_speed.*natural_scenes_presentations"
+        MissingKey, match=r"no entry 'pupil'; there are: acquisition/running_speed.*natural_scenes_presentations"
     ):
         load_data(session, key="pupil")
-    with pytest.raises(MissingKey, match="no entry 'spike_times'.*from_nwb"):
+    with pytest.raises(MissingKey, match=r"no entry 'spike_times'.*from_nwb"):
         load_data(session, key="spike_times")  # ragged
     with pytest.raises(DataError, match="numbers are needed"):
         load_data(session, key="units/quality")
