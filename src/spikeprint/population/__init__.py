@@ -29,6 +29,8 @@ _HOME = {
     "split_population": "splits",
     "forecast": "decoding.forecast",
     "retrieve": "decoding.retrieval",
+    "decode_by_units": "decoding.sizes",
+    "correlate_units": "correlations",
     "read_population": "folder",
     "write_population": "folder",
     "register_model": "networks",

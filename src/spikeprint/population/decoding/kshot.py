@@ -91,8 +91,14 @@ def run_kshot(populations: Sequence[Population], study: Study, n_workers: int = 
     return KShotResult(pd.DataFrame(rows), pd.concat(answers, ignore_index=True))
 
 
-def plan(population: Population, study: Study) -> list[_Task]:
-    """Return the fits of one session."""
+def prepare(population: Population, study: Study) -> tuple[Population, np.ndarray]:
+    """Return what a study decodes from, segments with a class and usable units, and the part of each segment.
+
+    Raises
+    ------
+    PopulationError
+        No classes to decode, or no unit is left.
+    """
     if study.label not in population.segments:
         known = ", ".join(population.segments.columns)
         raise PopulationError(
@@ -100,16 +106,21 @@ def plan(population: Population, study: Study) -> list[_Task]:
         )
     if not study.keep_blank:
         population = population.select((population.segments[study.label] != BLANK).to_numpy())
-    classes, codes = np.unique(population.segments[study.label].to_numpy(), return_inverse=True)
-    if len(classes) < 2:
-        raise PopulationError(f"population '{population.session_id}': {len(classes)} class; decoding needs two")
+    if population.segments[study.label].nunique() < 2:
+        raise PopulationError(f"population '{population.session_id}': 1 class; decoding needs two")
     part = assign_parts(population, study.split, study.fractions, study.gap_s, study.seed, study.label)
+    keep, _ = select_by_rate(population.select(part == 0), study.rates_hz)
+    return population.select_units(keep), part
+
+
+def plan(population: Population, study: Study) -> list[_Task]:
+    """Return the fits of one session."""
+    population, part = prepare(population, study)
+    classes, codes = np.unique(population.segments[study.label].to_numpy(), return_inverse=True)
     pool, val, test = (np.flatnonzero(part == index) for index in range(3))
-    train = population.select(part == 0)
-    keep, _ = select_by_rate(train, study.rates_hz)
-    trials = np.ascontiguousarray(population.select_units(keep).tensor())
+    trials = np.ascontiguousarray(population.tensor())
     told = {
-        "session_id": population.session_id, "split": study.split, "n_units": int(keep.sum()),
+        "session_id": population.session_id, "split": study.split, "n_units": population.n_units,
         "n_bins": trials.shape[1], "n_classes": len(classes),
     }  # fmt: skip
     shots = [None if k == ALL else k for k in study.shots]
