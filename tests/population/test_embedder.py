@@ -42,6 +42,10 @@ MODES = {
     "hybrid, discrete": ({"hybrid": {"behavior_dims": 2, "weight": 0.5}}, ("side",)),
     "learnt temperature": ({"temperature_mode": "auto"}, ("position",)),
     "euclidean": ({"distance": "euclidean", "model_architecture": "offset10-model-mse"}, ("position",)),
+    "euclidean, learnt temperature": (
+        {"distance": "euclidean", "model_architecture": "offset10-model-mse", "temperature_mode": "auto"},
+        ("position",),
+    ),
     "all rows": ({"batch_size": None, "num_negatives": 50}, ("side", "position")),
     "several offsets": ({"conditional": "time", "time_offsets": (1, 3, 7)}, ()),
     "masks": ({"masking_kwargs": (("RandomNeuronMask", [0.1, 0.3]), ("TimeBlockMask", (0.2, 2)))}, ("position",)),

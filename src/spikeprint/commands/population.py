@@ -9,6 +9,8 @@ the file), or other files with one value per row. Floating-point numbers are con
 and --discrete say otherwise.
 
   spikeprint population fit DATA MODEL --label position --set max_iterations=2000
+  spikeprint population train --data DATA --logdir FOLDER --conditional time      (the options of cebra)
+  spikeprint population grid DATA BEST --label position --grid temperature=0.1,1 --grid output_dimension=3,8
   spikeprint population transform MODEL DATA OUT.npy
   spikeprint population transform MODEL SESSION.nwb OUT.nwb
   spikeprint population score MODEL DATA --label position --last 0.2
@@ -25,29 +27,17 @@ from pathlib import Path
 from typing import Any
 
 from ._embeddings import compare, save_embedding, write
+from ._fits import FITS, add_fits
+from ._sources import add_action, add_labels, check_share, read
 
-DEFAULTS = {
-    "model_architecture": "offset10-model", "batch_size": "auto", "time_offsets": 10, "max_iterations": 1000,
-    "learning_rate": 1e-3, "temperature": 0.3,
-}  # fmt: skip
 FIGURES = (".png", ".pdf", ".svg")
-KINDS = {"label": None, "continuous": "continuous", "discrete": "discrete"}
-"""Option that names a label -> what it is taken for; None = by its values."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar=" | ".join(ACTIONS))
-    fit = _add_action(actions, "fit", "fit a contrastive embedding and save it; without a label in time")
-    fit.add_argument("data", type=Path, metavar="DATA", help="what is embedded, see spikeprint population --help")
-    fit.add_argument("model", type=Path, metavar="MODEL", help="file to write")
-    _add_labels(fit)
-    fit.add_argument("--train-ratio", type=float, default=0.8, metavar="SHARE", help="first rows that are used [0.8]")
-    told = ", ".join(f"{name}={value}" for name, value in DEFAULTS.items())
-    fit.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help=f"parameters of PopulationEmbedder [{told}]"
-    )
-    transform = _add_action(actions, "transform", "write the embedding of a recording")
+    add_fits(actions)
+    transform = add_action(actions, "transform", "write the embedding of a recording")
     transform.add_argument("model", type=Path, metavar="MODEL")
     transform.add_argument("data", type=Path, metavar="DATA")
     transform.add_argument(
@@ -55,14 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     transform.add_argument("--series", default="embedding", metavar="NAME", help="of OUT.nwb [embedding]")
     transform.add_argument("--overwrite", action="store_true", help="replace OUT.nwb, and a series of this name")
-    score = _add_action(actions, "score", "print the goodness of fit in bits; 0 = a collapsed embedding")
+    score = add_action(actions, "score", "print the goodness of fit in bits; 0 = a collapsed embedding")
     score.add_argument("model", type=Path, metavar="MODEL")
     score.add_argument("data", type=Path, metavar="DATA")
-    _add_labels(score)
+    add_labels(score)
     score.add_argument("--last", type=float, default=1.0, metavar="SHARE", help="last rows that are scored [1 = all]")
-    decode = _add_action(actions, "decode", "decode labels of the last rows, or presentations from few examples")
+    decode = add_action(actions, "decode", "decode labels of the last rows, or presentations from few examples")
     decode.add_argument("data", type=Path, metavar="DATA")
-    _add_labels(decode)
+    add_labels(decode)
     decode.add_argument("--model", type=Path, help="decode from its embedding, not from the counts")
     decode.add_argument("--last", type=float, default=0.2, metavar="SHARE", help="last rows that are scored [0.2]")
     trials = decode.add_argument_group("presentations (without labels)")
@@ -77,16 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unseen", type=int, default=0, metavar="N", help="with --features: classes not learnt from [0]"
     )
     decode.add_argument("--out", type=Path, metavar="CSV", help="file to write: one row per fit or label")
-    forecast = _add_action(actions, "forecast", "foretell the counts of each bin from those before it")
+    forecast = add_action(actions, "forecast", "foretell the counts of each bin from those before it")
     forecast.add_argument("data", type=Path, metavar="DATA")
     forecast.add_argument("--history", type=int, default=10, metavar="N", help="bins that are looked at [10]")
     forecast.add_argument("--models", nargs="+", default=["linear", "lstm"], metavar="NAME", help="[linear lstm]")
     forecast.add_argument("--out", type=Path, metavar="CSV", help="file to write: one row per model")
-    plot = _add_action(actions, "plot", "draw loss, temperature and embedding")
+    plot = add_action(actions, "plot", "draw loss, temperature and embedding")
     plot.add_argument("model", type=Path, metavar="MODEL")
     plot.add_argument("data", type=Path, metavar="DATA")
     plot.add_argument("out", type=Path, metavar="FIGURE", help="file to write: .png, .pdf or .svg")
-    _add_labels(plot)
+    add_labels(plot)
     compare = actions.add_parser("compare", help="turn embeddings onto the first; dimensions, consistency")
     compare.add_argument("embeddings", nargs="+", type=Path, metavar="EMBEDDING", help="files that transform wrote")
     compare.add_argument(
@@ -98,57 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_action(actions: Any, name: str, told: str) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
-    reading = parser.add_argument_group("how DATA is read")
-    reading.add_argument(
-        "--bin-width", type=float, metavar="S", help="of spike times, seconds [that of MODEL, else 0.025]"
-    )
-    reading.add_argument("--stimulus", metavar="NAME", help="table of presentations of an .nwb")
-    reading.add_argument("--n-bins", type=int, default=10, metavar="N", help="bins of one presentation [10]")
-    reading.add_argument("--key", metavar="NAME", help="entry of the counts in a file with several arrays")
-    return parser
-
-
-def _add_labels(parser: argparse.ArgumentParser) -> None:
-    told = {"label": "what kind its values say", "continuous": "taken as a number", "discrete": "taken as classes"}
-    for option in KINDS:
-        parser.add_argument(
-            f"--{option}", action="append", default=[], metavar="NAME or FILE",
-            help=f"label, {told[option]}; may be given several times",
-        )  # fmt: skip
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked."""
     return ACTIONS[arguments.action](arguments)
-
-
-def _fit(arguments: argparse.Namespace) -> int:
-    from ..population.embedder import PopulationEmbedder
-    from ._hybrid import parse_changes
-
-    settings = {**DEFAULTS, **parse_changes(arguments.set)}
-    _check_names(settings)
-    _check_share("--train-ratio", arguments.train_ratio)
-    data, names = _read(arguments)
-    cut = int(data.n_rows * arguments.train_ratio)
-    for name in names:
-        kind = "continuous" if data.labels[name].dtype.kind == "f" else "classes"
-        print(f"label {name}: {kind}")
-    model = PopulationEmbedder(**settings).fit(data.take_rows(0, cut), *names)
-    model.save(arguments.model)
-    for name, value in model.diagnosis_.items():
-        print(f"{name:16} {value:.4g}")
-    print(f"wrote {arguments.model}: {data.n_units} units, rows 0 to {cut} of {data.n_rows}")
-    return 0
 
 
 def _transform(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
 
     model = PopulationEmbedder.load(arguments.model)
-    data = _read(arguments, model)[0]
+    data = read(arguments, model)[0]
     embedding = model.transform(data)
     save_embedding(arguments, embedding, data)
     print(f"wrote {arguments.out}: {embedding.shape[0]} rows, {embedding.shape[1]} dimensions")
@@ -158,9 +107,9 @@ def _transform(arguments: argparse.Namespace) -> int:
 def _score(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
 
-    _check_share("--last", arguments.last)
+    check_share("--last", arguments.last)
     model = PopulationEmbedder.load(arguments.model)
-    data, names = _read(arguments, model)
+    data, names = read(arguments, model)
     data = data.take_rows(int(data.n_rows * (1 - arguments.last)), data.n_rows)
     print(f"{model.score(data, *names):.4f} bits")
     return 0
@@ -174,13 +123,13 @@ def _decode(arguments: argparse.Namespace) -> int:
     arguments.models = arguments.models or (["linear"] if arguments.features else ["poisson_nb", "lda"])
     for name in arguments.models:
         make_decoder(name, task)  # a misspelt name is told before anything is fitted
-    _check_share("--last", arguments.last)
+    check_share("--last", arguments.last)
     model = None
     if arguments.model:
         from ..population.embedder import PopulationEmbedder
 
         model = PopulationEmbedder.load(arguments.model)
-    data, names = _read(arguments, model)
+    data, names = read(arguments, model)
     if model is not None and not names:
         raise ConfigError("--model without a --label: its embedding is decoded for labels only")
     write(arguments.out, _decode_labels(arguments, model, data, names) if names else _decode_trials(arguments, data))
@@ -250,7 +199,7 @@ def _forecast(arguments: argparse.Namespace) -> int:
     from ..population.decoding.forecast import forecast
     from ..validate.population import FORECASTS, check_table
 
-    table = forecast(_read(arguments)[0], arguments.models, arguments.history)
+    table = forecast(read(arguments)[0], arguments.models, arguments.history)
     check_table(table, FORECASTS, "forecast")
     print(table[["model", "bits_per_spike", "share_better", "n_train", "n_test"]].round(3).to_string(index=False))
     write(arguments.out, table)
@@ -266,7 +215,7 @@ def _plot(arguments: argparse.Namespace) -> int:
     if arguments.out.suffix not in FIGURES:
         raise ConfigError(f"{arguments.out}: ending '{arguments.out.suffix}'; one of {', '.join(FIGURES)} is needed")
     model = PopulationEmbedder.load(arguments.model)
-    data, names = _read(arguments, model)
+    data, names = read(arguments, model)
     label = data.labels[names[0]] if names else "time"
     figure = plot_fit(model, model.transform(data), label, title=names[0] if names else "time")
     with atomic_path(arguments.out) as temporary:
@@ -276,39 +225,6 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 ACTIONS = {
-    "fit": _fit, "transform": _transform, "score": _score, "decode": _decode, "forecast": _forecast, "plot": _plot,
+    **FITS, "transform": _transform, "score": _score, "decode": _decode, "forecast": _forecast, "plot": _plot,
     "compare": compare,
 }  # fmt: skip
-
-
-def _read(arguments: argparse.Namespace, model: Any = None) -> tuple[Any, list[str]]:
-    """The population, binned as the model knows it, and the names of its labels that were asked for."""
-    from ..population.sources import Reading, as_kind, read_source
-
-    asked = {name: kind for option, kind in KINDS.items() for name in getattr(arguments, option, ())}
-    known = model.bin_widths_[0] if model is not None and hasattr(model, "model_") else None
-    width = arguments.bin_width or known or Reading.bin_width
-    reading = Reading(width, arguments.stimulus, arguments.n_bins, arguments.key)
-    data = read_source(arguments.data, list(asked), reading)
-    for name, kind in asked.items():
-        data = data.with_label(name, as_kind(data.labels[name], kind))
-    return data, list(asked)
-
-
-def _check_share(option: str, value: float) -> None:
-    from ..core.errors import ConfigError
-
-    if not 0 < value <= 1:
-        raise ConfigError(f"{option} {value:g}: a share above 0, at most 1")
-
-
-def _check_names(settings: dict[str, Any]) -> None:
-    from dataclasses import fields
-
-    from ..core.errors import ConfigError, suggest
-    from ..population.settings import Settings
-
-    known = [field.name for field in fields(Settings)]
-    for name in settings:
-        if name not in known:
-            raise ConfigError(f"--set {name}: no such parameter{suggest(name, known)}")

@@ -35,8 +35,8 @@ class Loss:
     log_negatives: torch.Tensor
 
 
-class FlooredCosine(criterions.LearnableCosineInfoNCE):
-    """Cosine similarity with a learnt temperature ``min_temperature + softplus(b)``, or ``exp(b)`` without a floor."""
+class _Floored(criterions.LearnableInfoNCE):
+    """A learnt temperature ``min_temperature + softplus(b)``, or ``exp(b)`` without a floor."""
 
     def __init__(self, temperature: float, min_temperature: float | None) -> None:
         super().__init__(temperature, min_temperature)
@@ -50,11 +50,12 @@ class FlooredCosine(criterions.LearnableCosineInfoNCE):
         return 1 / (self.min_temperature + nn.functional.softplus(free))
 
 
-class FlooredEuclidean(criterions.LearnableEuclideanInfoNCE):
-    """The same with the negative squared distance."""
+class FlooredCosine(_Floored, criterions.LearnableCosineInfoNCE):
+    """Cosine similarity with a learnt temperature."""
 
-    __init__ = FlooredCosine.__init__
-    _prepare_inverse_temperature = FlooredCosine._prepare_inverse_temperature
+
+class FlooredEuclidean(_Floored, criterions.LearnableEuclideanInfoNCE):
+    """The same with the negative squared distance."""
 
 
 CRITERIA = {

@@ -129,7 +129,7 @@ class GridSearch:
             raise SettingError(
                 f"grid: no dataset '{dataset_name}'; there are: {', '.join(found.results_['dataset'].unique())}"
             )
-        means = table.groupby(["dataset", *found._varied], sort=False)[scoring].transform("mean")
+        means = table.groupby(["dataset", *found._varied], sort=False, dropna=False)[scoring].transform("mean")
         best = table.loc[means.idxmax()]
         return found.models_[int(best["model"])], str(best["name"])
 

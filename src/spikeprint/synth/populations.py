@@ -3,14 +3,17 @@
 ``make_torus``: two angles that wander smoothly, units tuned to one or both, nuisances shared by all.
 ``make_track``: an animal on a linear track with place fields.
 ``make_images``: responses to images shown again and again.
+``simulate_continuous``: a label on a line, a latent around it, mixed by a random flow, with noise of a choice.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter1d
 
+from ..core.errors import SettingError, suggest
 from ..core.sessions import Series, SpikeSession
 
 
@@ -30,6 +33,24 @@ class Simulated:
     latent: np.ndarray
     rates: np.ndarray
     nuisance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A latent around a label, mixed into many dimensions.
+
+    Attributes
+    ----------
+    counts : (n_rows, n_dim) uint16 or uint32, float64 where the noise is no count
+    latent : (n_rows, 2) float64
+    label : (n_rows,) float64, radians
+    rates : (n_rows, n_dim) what the noise is added to
+    """
+
+    counts: np.ndarray
+    latent: np.ndarray
+    label: np.ndarray
+    rates: np.ndarray
 
 
 def make_torus(n_rows: int = 15_000, n_units: int = 120, seed: int = 0, bin_width_s: float = 0.025) -> Simulated:
@@ -135,3 +156,113 @@ def make_track_session(
         "direction": Series(times, data.latent[:, 1].astype(np.int64)),
     }
     return SpikeSession(session_id, np.concatenate(trains), offsets, units, 0.0, n_rows * width, series=series)
+
+
+def refractory_counts(
+    rate: np.ndarray, window: float, refractory: float, seed: int | np.random.Generator = 0
+) -> np.ndarray:
+    """Count the spikes of a window, in uint32, whose intervals are exponential plus a dead time.
+
+    Parameters
+    ----------
+    rate : of any shape, Hz; 1 / the mean of the exponential part
+    window, refractory : seconds; the first interval starts with the window and has its dead time too
+
+    Raises
+    ------
+    SettingError
+        A rate or dead time that is negative or not finite, a window that is not above 0.
+
+    Notes
+    -----
+    Spike n comes at n dead times plus a sum of n exponentials. That of the first spike which cannot be inside is drawn
+    (a gamma), then that of the middle one given both ends (a beta share), and so on to the last spike inside: exact, in
+    log2(window / refractory) draws however many spikes there are.
+    """
+    rate, rng = np.asarray(rate, dtype=float), np.random.default_rng(seed)
+    for name, holds, needed in (
+        ("rate", np.isfinite(rate).all() and (rate >= 0).all(), "finite values of 0 or more are needed"),
+        (f"window = {window}", np.isfinite(window) and window > 0, "seconds above 0 are needed"),
+        (f"refractory = {refractory}", np.isfinite(refractory) and refractory >= 0, "seconds, 0 or more, are needed"),
+    ):
+        if not holds:
+            raise SettingError(f"{name}: {needed}")
+    if refractory == 0:
+        return rng.poisson(rate * window).astype(np.uint32)
+    fires = np.maximum(rate, 1e-300)  # a unit at rest: its first spike never comes
+    inside, outside = np.zeros(rate.shape, dtype=int), np.full(rate.shape, int(np.ceil(window / refractory)))
+    begin, end = np.zeros(rate.shape), rng.gamma(outside) / fires
+    while (outside - inside > 1).any():
+        middle = (inside + outside) // 2
+        share = rng.beta(np.maximum(middle - inside, 1), outside - middle)
+        between = begin + share * (end - begin)
+        is_inside = (middle > inside) & (middle * refractory + between < window)
+        moves = (middle > inside) & ~is_inside
+        inside, begin = np.where(is_inside, middle, inside), np.where(is_inside, between, begin)
+        outside, end = np.where(moves, middle, outside), np.where(moves, between, end)
+    return inside.astype(np.uint32)
+
+
+NOISES: dict[str, Callable[[np.random.Generator, np.ndarray], np.ndarray]] = {
+    "poisson": lambda rng, rates: rng.poisson(rates).astype(np.uint16),
+    "gaussian": lambda rng, rates: rates + np.abs(rng.normal(size=rates.shape)),
+    "laplace": lambda rng, rates: np.maximum(rng.laplace(rates), 0),
+    "uniform": lambda rng, rates: rates + rng.uniform(0, 2, rates.shape),
+    "t": lambda rng, rates: rates + rng.standard_t(2, rates.shape),
+    "refractory_poisson": lambda rng, rates: refractory_counts(rates * 50, 3.0, 0.01, rng),
+}
+"""Noise -> values around rates. As in cebra's data sets: of the normal noise only the half above 0, Student's with 2
+degrees of freedom, and with a dead time of 10 ms the spikes of 3 s at 50 times the rate."""
+
+
+def simulate_continuous(
+    length: int = 15_000, n_dim: int = 100, noise: str = "poisson", seed: int = 0, mixing_seed: int = 0
+) -> Mixed:
+    """Simulate the task with a continuous label of pi-VAE (Zhou and Wei, 2020), which CEBRA was measured on.
+
+    The label u is uniform on (0, 2 pi); the latent is normal around (u, 2 sin u) with the variances 0.6 - 0.3 |sin u|
+    and 0.3 |sin u|; zeros fill it up to ``n_dim``, four blocks of coupling layers with permutations between mix it,
+    and rates are exp(2.2 tanh(.)).
+
+    Parameters
+    ----------
+    noise : one of ``NOISES``
+    seed : of label, latent and noise
+    mixing_seed : of the blocks; the same for recordings of one population
+
+    Raises
+    ------
+    SettingError
+        An unknown noise, no rows, or fewer dimensions than the latent has.
+    """
+    if noise not in NOISES:
+        raise SettingError(f"noise = '{noise}': unknown; allowed: {', '.join(NOISES)}{suggest(noise, NOISES)}")
+    if length < 1 or n_dim < 2:
+        raise SettingError(f"length = {length}, n_dim = {n_dim}: 1 row and 2 dimensions or more are needed")
+    rng = np.random.default_rng(seed)
+    label = rng.uniform(0, 2 * np.pi, length)
+    wave = np.sin(label)
+    spread = np.sqrt(np.stack([0.6 - 0.3 * np.abs(wave), 0.3 * np.abs(wave)], axis=1))
+    latent = np.stack([label, 2 * wave], axis=1) + spread * rng.normal(size=(length, 2))
+    rates = np.exp(2.2 * np.tanh(_mix(latent, n_dim, np.random.default_rng(mixing_seed))))
+    return Mixed(NOISES[noise](rng, rates), latent, label, rates)
+
+
+def _mix(latent: np.ndarray, n_dim: int, rng: np.random.Generator) -> np.ndarray:
+    """Four blocks of four affine couplings, each half in turn, as in pi-VAE; bijective."""
+    x = np.concatenate([latent, np.zeros((len(latent), n_dim - latent.shape[1]))], axis=1)
+    for block in range(4):
+        x = x[:, rng.permutation(n_dim)] if block else x
+        for _ in range(4):
+            kept, moved = np.split(x, [n_dim // 2], axis=1)
+            hidden = kept
+            for width in (max(n_dim // 4, 8), max(n_dim // 4, 8)):
+                hidden = np.maximum(hidden @ _weights(hidden.shape[1], width, rng), 0)
+            scale, shift = np.split(hidden @ _weights(hidden.shape[1], 2 * moved.shape[1], rng), 2, axis=1)
+            x = np.concatenate([moved * np.exp(0.1 * np.tanh(scale)) + shift, kept], axis=1)
+    return x
+
+
+def _weights(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray:
+    reach = np.sqrt(6 / (n_in + n_out))  # Glorot
+    return rng.uniform(-reach, reach, (n_in, n_out))
