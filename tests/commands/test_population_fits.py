@@ -131,10 +131,7 @@ def test_what_train_cannot_do_is_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_grid_saves_the_best_and_prints_all(
-    track: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SPIKEPRINT_WORKERS", "1")
+def test_a_grid_saves_the_best_and_prints_all(track: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid = ("--grid", "learning_rate=1e-6,1e-2", "--grid", "output_dimension=3,5", "--seeds", 0, 1)
     words = ("--label", "position", *grid, "--models-dir", tmp_path / "all", "--set", *SMALL)
     assert run("grid", track, tmp_path / "best", *words) == 0

@@ -247,7 +247,7 @@ def _grid(arguments: argparse.Namespace) -> int:
     cut = int(data.n_rows * arguments.train_ratio)
     _tell_labels(data, names)
     datasets = {arguments.data.stem: (data.take_rows(0, cut), *names)}
-    search = GridSearch().fit_models(datasets, params, arguments.models_dir, arguments.seeds, n_workers=None)
+    search = GridSearch().fit_models(datasets, params, arguments.models_dir, arguments.seeds)
     best, name = search.get_best_model()
     table = search.get_df_results().drop(columns=["model", "name", "dataset"])
     by = "training_bits" if table["held_out_bits"].isna().all() else "held_out_bits"
