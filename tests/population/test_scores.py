@@ -185,6 +185,15 @@ def test_a_grid_is_compared_by_bits_over_seeds_and_comes_back(tmp_path: Path, tr
         GridSearch().get_df_results()
 
 
+def test_a_grid_in_two_processes_is_the_same(track: Simulated) -> None:
+    shared = {name: value for name, value in QUICK.items() if name != "random_state"}
+    params = {**shared, "time_offsets": [1, 5], "max_iterations": 3}
+    alone, apart = (GridSearch().fit_models({"a": track.counts}, params, n_workers=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(alone.results_, apart.results_, rtol=1e-3)
+    here, there = (grid.models_[1].transform(track.counts) for grid in (alone, apart))
+    np.testing.assert_allclose(here, there, atol=1e-5)
+
+
 def test_text_and_bool_are_classes_of_a_decoder_and_of_a_plot() -> None:
     import matplotlib
 

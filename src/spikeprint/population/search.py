@@ -5,6 +5,7 @@ Bits of goodness of fit compare across batch sizes; losses do not. Every fit is 
 
 import itertools
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class GridSearch:
             for seed in seeds
         ]
         workers = count_workers() if n_workers is None else n_workers
-        self.models_ = list(map_tasks(_fit, tasks, workers, "spikeprint.population.embedder"))
+        self.models_ = _fit_apart(tasks, workers) if min(workers, len(tasks)) > 1 else [_fit(task) for task in tasks]
         self._varied = _find_varied(params)
         rows = []
         for number, (task, model) in enumerate(zip(tasks, self.models_, strict=True)):
@@ -191,3 +192,16 @@ def _name(shown: Mapping[str, Any], dataset: str | None = None) -> str:
 
 def _fit(task: _Task) -> PopulationEmbedder:
     return PopulationEmbedder(**task.settings).fit(*task.data)
+
+
+def _fit_apart(tasks: Sequence[_Task], n_workers: int) -> list[PopulationEmbedder]:
+    """Fit in other processes. Models come back as files, because cebra's networks cannot be pickled."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.safetensors" for number in range(len(tasks))]
+        jobs = list(zip(tasks, paths, strict=True))
+        return [PopulationEmbedder.load(path) for path in map_tasks(_fit_into, jobs, n_workers, _fit.__module__)]
+
+
+def _fit_into(job: tuple[_Task, Path]) -> Path:
+    task, path = job
+    return _fit(task).save(path)
