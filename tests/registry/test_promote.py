@@ -8,6 +8,7 @@ import pytest
 from registries import NAME, aliases, edit_params, ledger
 from spikeprint.core.errors import ConfigError, IncompatibleBundle, RegistryError
 from spikeprint.core.files import read_json, write_json
+from spikeprint.registry.bundle import SCHEMA_VERSION
 from spikeprint.registry.evidence import Evidence
 from spikeprint.registry.lineage import find_evidence
 from spikeprint.registry.promote import Wish, carry_out, open_version, plan_move, promote, read_history
@@ -85,9 +86,11 @@ def test_a_version_of_another_schema_is_refused(project):
     client = connect(project)
     bundle = Evidence(client, client.get_model_version(NAME, "1")).bundle
     write_json(bundle / "bundle.json", {**read_json(bundle / "bundle.json"), "schema_version": 1})
-    with pytest.raises(RegistryError, match=r"latency of 1 unit, ms: nothing found.*bundle schema 1 found, 3 needed"):
+    with pytest.raises(
+        RegistryError, match=rf"latency of 1 unit, ms: nothing found.*bundle schema 1 found, {SCHEMA_VERSION} needed"
+    ):
         promote(project, "production", "1")
-    with pytest.raises(IncompatibleBundle, match="bundle schema 1 found, 3 needed"):
+    with pytest.raises(IncompatibleBundle, match=f"bundle schema 1 found, {SCHEMA_VERSION} needed"):
         open_version(client, "1", NAME)
     os.rename(bundle, bundle.with_name("gone"))
     with pytest.raises(RegistryError, match=r"spikeprint-cvae version 1: its files cannot be fetched from .*bundle"):

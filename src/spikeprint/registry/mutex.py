@@ -67,7 +67,8 @@ def _create(client: MlflowClient, lock: str, token: str) -> bool:
     try:
         client.create_registered_model(lock, description=token)
     except MlflowException as error:
-        if error.error_code != TAKEN:
+        # to say who holds the name MLflow looks it up, and finds nothing if it was given back in between
+        if error.error_code not in (TAKEN, GONE):
             raise
         return False
     return True
