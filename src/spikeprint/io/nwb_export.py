@@ -7,7 +7,8 @@ this happens to the file that it leads to.
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,16 +70,32 @@ def add_unit_columns(path: Path, columns: Mapping[str, NewColumn], overwrite: bo
             )
     if there and not overwrite:
         raise DataError(f"{path}: its units table has {' and '.join(there)} already; --overwrite replaces them")
-    target = resolve_writable(path)
-    mode = target.stat().st_mode
     try:
-        with atomic_path(target) as temporary:
-            shutil.copyfile(target, temporary)
-            _change(temporary, columns)
-            _check(path, temporary, columns)
-        os.chmod(target, mode)
+        with copy_to_change(path, path) as copy:
+            _change(copy, columns)
+            _check(path, copy, columns)
     except (OSError, RuntimeError) as error:  # h5py tells of a full disk by either
         raise DataError(f"{path}: cannot be written ({one_line(error)}); it is unchanged") from None
+
+
+@contextmanager
+def copy_to_change(source: Path, out: Path) -> Iterator[Path]:
+    """Give a copy of ``source`` that takes the name of ``out`` when the block ends, and vanishes when it fails.
+
+    A link stays a link, and a file that is replaced gives its permissions to the new one.
+
+    Raises
+    ------
+    DataError
+        ``out`` is write-protected.
+    """
+    target = resolve_writable(out)
+    mode = target.stat().st_mode if target.exists() else None
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+        yield temporary
+    if mode is not None:
+        os.chmod(target, mode)
 
 
 def _change(path: Path, columns: Mapping[str, NewColumn]) -> None:

@@ -3,8 +3,6 @@
 A copy is changed by pynwb, read back, and only then takes its name; the source changes only if it is to be replaced.
 """
 
-import os
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ConfigError, DataError
-from ...core.files import atomic_path
-from ..phy_export import resolve_writable
-from ..readers.nwb_file import is_group, one_line, open_nwb
+from ..nwb_export import copy_to_change
+from ..readers.nwb_file import check_readable, is_group, one_line, open_nwb
 
 MODULE = "spikeprint"
 """Processing module that holds what this project computes."""
@@ -56,18 +53,14 @@ def write_nwb_embedding(
         raise ConfigError(f"{out}: is there already; give another name, or --overwrite to replace it")
     if is_there and not overwrite:
         raise ConfigError(f"{source}: has {place} already; give another --series, or --overwrite to replace it")
-    target = resolve_writable(out)
-    mode = target.stat().st_mode if target.exists() else 0o644
-    with atomic_path(target) as temporary:
-        try:
-            shutil.copyfile(source, temporary)
+    try:
+        with copy_to_change(source, out) as copy:
             if is_there:
-                _remove(temporary, place)
-            _add(temporary, embedding, times_s, name, description)
-            _check(temporary, embedding, times_s, place)
-        except _failures() as error:
-            raise DataError(f"{out}: cannot be written ({one_line(error)}); nothing is changed") from None
-    os.chmod(target, mode)
+                _remove(copy, place)
+            _add(copy, embedding, times_s, name, description)
+            _check(copy, embedding, times_s, place)
+    except _failures() as error:
+        raise DataError(f"{out}: cannot be written ({one_line(error)}); nothing is changed") from None
 
 
 def _check_rows(out: Path, embedding: np.ndarray, times_s: np.ndarray) -> None:
@@ -99,16 +92,16 @@ def _add(path: Path, embedding: np.ndarray, times_s: np.ndarray, name: str, desc
 
 
 def _check(path: Path, embedding: np.ndarray, times_s: np.ndarray, place: str) -> None:
-    """Raise ValueError unless pynwb reads the copy and the series holds what was meant."""
-    from pynwb import NWBHDF5IO
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with NWBHDF5IO(str(path), "r", load_namespaces=True) as io:
-            series = io.read().processing[MODULE][place.rsplit("/", 1)[1]]
-            is_equal = np.array_equal(series.data[...], embedding, equal_nan=True)
-            if not is_equal or not np.array_equal(series.timestamps[...], times_s):
-                raise ValueError(f"{place} does not read back as written")
+    """Raise an error unless pynwb reads the copy and the series holds what was meant."""
+    try:
+        check_readable(path)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+    with open_nwb(path) as file:
+        series = file[place]
+        is_equal = np.array_equal(series["data"][...], embedding, equal_nan=True)
+        if not is_equal or not np.array_equal(series["timestamps"][...], times_s):
+            raise ValueError(f"{place} does not read back as written")
 
 
 def _failures() -> tuple[type[Exception], ...]:
