@@ -155,7 +155,7 @@ def test_what_grid_cannot_do_is_one_line(track: Path, tmp_path: Path, capsys: py
     for words, told in (
         (("--grid", "temprature=1,2"), "--grid temprature: no such parameter; did you mean 'temperature'"),
         (("--grid", "temperature"), "KEY=VALUE,VALUE is needed"),
-        (("--grid", "temperature=[1"), "not YAML values"),
+        (("--grid", "temperature=[1"), "not a YAML value"),
         (("--grid", "temperature=0,1"), "temperature = 0"),
         (("--grid", "delta=1", "--grid", "delta=2"), "given twice"),
         (("--grid", "delta=1", "--set", "delta=2"), "both name delta"),

@@ -124,7 +124,7 @@ def _bare(option: Option) -> dict[str, Any]:
 
 def _fit(arguments: argparse.Namespace) -> int:
     from ..population.embedder import PopulationEmbedder
-    from ._hybrid import parse_changes
+    from ._values import parse_changes
 
     settings = {**DEFAULTS, **parse_changes(arguments.set)}
     check_names(settings)
@@ -165,7 +165,7 @@ def _train(arguments: argparse.Namespace) -> int:
 def _translate(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parameters that cebra's options mean; ConfigError for what cannot be done."""
     from ..core.errors import ConfigError
-    from ._hybrid import parse_changes
+    from ._values import parse_changes
 
     _check_train(arguments)
     options = {name: name.replace("-", "_") for name in CEBRA}
@@ -228,9 +228,9 @@ def _grid(arguments: argparse.Namespace) -> int:
     from ..core.errors import ConfigError
     from ..population.search import GridSearch
     from ..population.settings import check_settings
-    from ._hybrid import parse_changes
+    from ._values import parse_changes, parse_grid
 
-    varied = _parse_grid(arguments.grid)
+    varied = parse_grid(arguments.grid)
     fixed = parse_changes(arguments.set)
     check_names(varied, "--grid")
     check_names(fixed)
@@ -255,28 +255,6 @@ def _grid(arguments: argparse.Namespace) -> int:
     best.save(arguments.model)
     print(f"wrote {arguments.model}: {name.removesuffix(f'_{arguments.data.stem}')}, rows 0 to {cut} of {data.n_rows}")
     return 0
-
-
-def _parse_grid(words: list[str]) -> dict[str, list[Any]]:
-    """``KEY=VALUE,VALUE`` words as key -> values; values are YAML."""
-    import yaml
-
-    from ..core.errors import ConfigError
-    from ._hybrid import Values
-
-    found: dict[str, list[Any]] = {}
-    for word in words:
-        key, _, text = word.partition("=")
-        try:
-            values = yaml.load(f"[{text}]", Values)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--grid {word}: not YAML values ({' '.join(str(error).split())})") from None
-        if not key or not values:
-            raise ConfigError(f"--grid {word}: KEY=VALUE,VALUE is needed, such as temperature=0.1,1")
-        if key in found:
-            raise ConfigError(f"--grid {key}: given twice; its values belong together, such as {key}=1,2")
-        found[key] = values
-    return found
 
 
 def _tell_labels(data: Any, names: list[str]) -> None:

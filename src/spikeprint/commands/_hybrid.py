@@ -1,11 +1,8 @@
 """What the steps of ``hybrid`` share: a plan and its source by the target folder, a plan made, applied, scored."""
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from ..core.errors import ConfigError, DataError
 
@@ -15,35 +12,6 @@ if TYPE_CHECKING:
     from ..hybrid.files import Report
     from ..hybrid.score import Score
     from ..io.hybrid.source import RawSource
-
-
-class Values(yaml.SafeLoader):
-    """YAML whose numbers may be written ``1e-3``, which 1.1 takes for text, as 1.2 does."""
-
-
-Values.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def parse_changes(words: list[str]) -> dict[str, Any]:
-    """Return ``KEY=VALUE`` words as dotted key -> value; values are YAML.
-
-    Raises
-    ------
-    ConfigError
-        A word without ``=``, or a value that is no YAML.
-    """
-    changes = {}
-    for word in words:
-        key, sign, text = word.partition("=")
-        if not sign or not key:
-            raise ConfigError(f"--set {word}: KEY=VALUE is needed, such as relocate.mode=interpolate")
-        try:
-            changes[key] = yaml.load(text, Values)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {word}: not a YAML value ({' '.join(str(error).split())})") from None
-    return changes
 
 
 def make(params: "HybridParams", recording: Any = None) -> "tuple[Plan, RawSource]":

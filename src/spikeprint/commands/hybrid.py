@@ -17,7 +17,8 @@ from typing import Any
 
 from ..core.errors import ConfigError, DataError
 from ..core.files import atomic_folder, write_csv, write_json
-from ._hybrid import apply_plan, make, open_hybrid, open_of, params_of, parse_changes, score_sorting, without_place
+from ._hybrid import apply_plan, make, open_hybrid, open_of, params_of, score_sorting, without_place
+from ._values import parse_changes
 
 FORMATS = ("hybridfactory", "nwb", "phy")
 
