@@ -19,7 +19,7 @@ from spikeprint.core.errors import DataError
 from spikeprint.core.hybrid_plan import Plan
 from spikeprint.hybrid.files import apply, apply_in_place, copy_without, read_ledger, remove
 from spikeprint.io.hybrid.fingerprint import describe_source
-from spikeprint.io.hybrid.journal import SLOTS
+from spikeprint.io.hybrid.journal import SLOTS, _parse
 from spikeprint.io.hybrid.plans import read_plan, read_state, write_plan
 from spikeprint.io.hybrid.probes import ProbeTable
 from spikeprint.io.hybrid.source import RawSource
@@ -292,18 +292,19 @@ def kill_in_the_middle(verb: str, raw: Path, target: Path) -> int:
 
 
 def spoil(plan: Plan, source: RawSource, target: Path) -> None:
-    """Do what a batch that was cut off may have done: change any of its samples; and tear the older slot."""
-    records = [(target / name).read_bytes() for name in SLOTS]
-    numbers = [struct.unpack("<qqq", record[8:32]) for record in records]
-    newest = int(np.argmax([number for number, _, _ in numbers]))
-    _, start, stop = numbers[newest]
-    for spike in plan.spikes[start:stop][::3]:
+    """Do what a kill may have done: change any sample of the batch under way; or tear the record of the next one."""
+    whole = {name: record for name in SLOTS if (record := _parse((target / name).read_bytes()))}
+    newest = max(whole, key=lambda name: whole[name].number)
+    for spike in plan.spikes[whole[newest].spikes][::3]:
         traces = np.memmap(source.files[spike["segment"]], source.dtype, "r+").reshape(-1, N_CHANNELS)
         channels = plan.channels[spike["bank"]]
         traces[int(spike["sample"]) : int(spike["sample"]) + 5, channels[channels >= 0]] = 77
         traces.flush()
-    with (target / SLOTS[1 - newest]).open("r+b") as file:
-        file.truncate(60)
+    (older,) = set(SLOTS) - {newest}
+    with (target / older).open("r+b") as file:
+        file.seek(8)
+        file.write(struct.pack("<q", whole[newest].number + 1))
+        file.truncate(4096)
 
 
 @pytest.fixture
@@ -353,6 +354,20 @@ def test_a_killed_remove_is_continued(
     spoil(plan, source, target)
     remove(plan, source, target, resume=True)
     assert bytes_of(source) == before
+
+
+def test_a_damaged_journal_is_refused(
+    long_run: tuple[Plan, RawSource, list[bytes], list[bytes]], tmp_path: Path, target: Path
+) -> None:
+    plan, source, _, _ = long_run
+    kill_in_the_middle("apply", tmp_path / "raw", target)
+    for name in SLOTS:
+        with (target / name).open("r+b") as file:
+            file.truncate(100)
+    found = bytes_of(source)
+    with pytest.raises(DataError, match="neither record of its journal is whole; copy the source again"):
+        apply_in_place(plan, source, target, resume=True)
+    assert bytes_of(source) == found
 
 
 @pytest.mark.slow

@@ -137,10 +137,12 @@ def recover(mapped: Mapped, folder: Path, batches: Batches, shape: tuple[int, in
     Raises
     ------
     DataError
-        The journal is of another plan.
+        The journal is of another plan, or damaged: a kill tears the record it meets, never both.
     """
-    contents = [(folder / name).read_bytes() for name in SLOTS if (folder / name).exists()]
+    contents = [content for name in SLOTS if (folder / name).exists() and (content := (folder / name).read_bytes())]
     records = [record for content in contents if (record := _parse(content))]
+    if not records and len(contents) == len(SLOTS):
+        raise DataError(f"{folder}: neither record of its journal is whole; copy the source again")
     if not records:
         return None  # the first record is written before anything is changed
     newest = max(records, key=lambda record: record.number)
