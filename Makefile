@@ -39,7 +39,7 @@ run: setup  ## data -> features -> models -> report, then MLflow runs and the re
 	@$(BIN)/spikeprint run
 
 test: setup  ## run all tests
-	@started=$$(date +%s); $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) && echo "make test: $$(( $$(date +%s) - started )) s"
+	@started=$$(date +%s); $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS) && echo "make test: $$(( $$(date +%s) - started )) s"
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

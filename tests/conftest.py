@@ -22,6 +22,12 @@ from support import Project, make_once, shrink
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left alone with one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def _forget_tracking_store() -> None:
     if "mlflow" in sys.modules:
         sys.modules["mlflow"].set_tracking_uri(None)

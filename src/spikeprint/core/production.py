@@ -8,7 +8,7 @@ from .localize_params import DetectParams, JointParams, LocalizeParams, Localize
 from .model_params import ModelParams
 
 PRODUCTION = ModelParams(
-    n_members=20,
+    n_members=10,
     n_latent=8,
     n_hidden=32,
     use_descriptors=True,

@@ -21,8 +21,8 @@ from .folded import FoldedDistances, FoldedEncoder, Scaled
 from .networks import CVAENetwork, NetworkShape, Standardise
 from .products import multiply
 
-BATCH = 2560
-"""Units per forward pass at most: enough that the calls cost little beside it."""
+BATCH = 5120
+"""Units per forward pass at most: enough that the calls cost little beside it, and that threads seldom wait for Python."""
 
 ALONE = 960
 """More units than this are two batches at least: for two threads."""
@@ -126,10 +126,10 @@ class Predictor:
             novelty=np.empty(n_units) if is_own else None,
         )
 
-        def answer(rows: slice, latent: torch.Tensor, scaled: Scaled) -> None:
+        def answer(rows: slice, latent: torch.Tensor, away: np.ndarray) -> None:
             torch.from_numpy(found.embedding[rows]).copy_(latent.flatten(0, 1).t())
             if found.sets is not None and found.novelty is not None:
-                probabilities, found.sets[rows], found.novelty[rows] = self._assure(latent, self._away(scaled))
+                probabilities, found.sets[rows], found.novelty[rows] = self._assure(latent, away)
             else:
                 probabilities = read_out(str(self.head_kind), self.head, found.embedding[rows])
             found.probabilities[rows] = probabilities
@@ -217,21 +217,21 @@ class Predictor:
         Parameters as in ``embed``; the distance is 0 where the model knows no classes. See ``decision.trace_distance``.
         """
         n_units, shape = _count(inputs), self.network.shape
-        latents, away = np.empty((shape.n_members, n_units, shape.n_latent), np.float32), np.empty(n_units)
+        latents, distances = np.empty((shape.n_members, n_units, shape.n_latent), np.float32), np.empty(n_units)
 
-        def answer(rows: slice, latent: torch.Tensor, scaled: Scaled) -> None:
-            latents[:, rows], away[rows] = latent.mT.numpy(), self._away(scaled)
+        def answer(rows: slice, latent: torch.Tensor, away: np.ndarray) -> None:
+            latents[:, rows], distances[rows] = latent.mT.numpy(), away
 
         self._batches(inputs, origin, answer)
-        return latents, away
+        return latents, distances
 
     def _batches(
         self,
         inputs: Mapping[str, np.ndarray],
         origin: Mapping[str, str | np.ndarray],
-        answer: Callable[[slice, torch.Tensor, Scaled], None],
+        answer: Callable[[slice, torch.Tensor, np.ndarray], None],
     ) -> None:
-        """Give ``answer`` each batch of units: which they are, their latent means (E, D, B) and inputs."""
+        """Give ``answer`` each batch of units: which they are, their latent means (E, D, B) and distances (B,)."""
         n_units = _count(inputs)
         codes = self._codes(origin, n_units)
 
@@ -240,7 +240,8 @@ class Predictor:
             raw = {name: x[rows] for name, x in inputs.items()}
             _, present = join_inputs(raw, self.use_descriptors, self.encoder.room(_count(raw)))
             scaled = self.encoder.standardise(present)
-            answer(rows, self.encoder(scaled, {name: code[rows] for name, code in codes.items()}), scaled)
+            away = self._away(scaled)  # while the inputs are in the processor's cache
+            answer(rows, self.encoder(scaled, {name: code[rows] for name, code in codes.items()}), away)
 
         if n_units:
             _on_threads(run, _rows(n_units))

@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-BLOCK = 2560
-"""Units at a time: the temporaries stay in the processor's cache."""
+BLOCK = 5120
+"""Units at a time: the temporaries stay in the processor's last cache, and the calls cost little."""
 
 ISI_QUANTILES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
 ISI_FRACTIONS = (1, 2, 3, 4, 6, 10, 17, 30)
