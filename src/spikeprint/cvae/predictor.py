@@ -22,7 +22,7 @@ from .networks import CVAENetwork, NetworkShape, Standardise
 from .products import multiply
 
 BATCH = 5120
-"""Units per forward pass at most: enough that the calls cost little beside it, and that threads seldom wait for Python."""
+"""Units per forward pass at most: enough that calls cost little and threads seldom wait for each other."""
 
 ALONE = 960
 """More units than this are two batches at least: for two threads."""
