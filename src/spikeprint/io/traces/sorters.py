@@ -24,6 +24,9 @@ from .given import check_fit
 
 DTYPE = "float32"
 
+SHORT_S = 120.0
+"""Shorter recordings are sorted by one process: each further one compiles the sorter anew, which takes longer."""
+
 
 @dataclass(frozen=True)
 class Sorter:
@@ -109,7 +112,8 @@ def sort(recording: Any, sorter: str, seed: int) -> Any:
     _check_installed(sorter)
     known = get_default_sorter_params(sorter)
     # filtered traces are kept on disk, not in memory, whatever their length
-    ours = {"seed": seed, "job_kwargs": _job(1.0), "cache_preprocessing_mode": "folder"}
+    job = _job(1.0) | ({"n_jobs": 1} if recording.get_total_duration() < SHORT_S else {})
+    ours = {"seed": seed, "job_kwargs": job, "cache_preprocessing_mode": "folder"}
     options = {name: value for name, value in ours.items() if name in known}
     n_segments = recording.get_num_segments()
     is_joined = n_segments > 1 and not sorter_dict[sorter].handle_multi_segment
