@@ -292,7 +292,7 @@ def kill_in_the_middle(verb: str, raw: Path, target: Path) -> int:
 
 
 def spoil(plan: Plan, source: RawSource, target: Path) -> None:
-    """Do what a kill may have done: change any sample of the batch under way; or tear the record of the next one."""
+    """Do the worst a kill can: the batch under way has changed any of its samples, the record of the next is torn."""
     whole = {name: record for name in SLOTS if (record := _parse((target / name).read_bytes()))}
     newest = max(whole, key=lambda name: whole[name].number)
     for spike in plan.spikes[whole[newest].spikes][::3]:

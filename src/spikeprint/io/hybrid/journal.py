@@ -139,11 +139,11 @@ def recover(mapped: Mapped, folder: Path, batches: Batches, shape: tuple[int, in
     DataError
         The journal is of another plan, or damaged: a kill tears the record it meets, never both.
     """
-    contents = [content for name in SLOTS if (folder / name).exists() and (content := (folder / name).read_bytes())]
+    contents = _read_slots(folder)
     records = [record for content in contents if (record := _parse(content))]
-    if not records and len(contents) == len(SLOTS):
-        raise DataError(f"{folder}: neither record of its journal is whole; copy the source again")
     if not records:
+        if all(contents) and len(contents) == len(SLOTS):
+            raise DataError(f"{folder}: neither record of its journal is whole; copy the source again")
         return None  # the first record is written before anything is changed
     newest = max(records, key=lambda record: record.number)
     spikes = newest.spikes
@@ -192,5 +192,9 @@ def _parse(content: bytes) -> _Record | None:
 
 def _next_number(folder: Path) -> int:
     """The number after the newest whole record: the next one goes over the older or the torn slot."""
-    contents = [(folder / name).read_bytes() for name in SLOTS if (folder / name).exists()]
-    return max((record.number for content in contents if (record := _parse(content))), default=-1) + 1
+    return max((record.number for content in _read_slots(folder) if (record := _parse(content))), default=-1) + 1
+
+
+def _read_slots(folder: Path) -> list[bytes]:
+    """What the slots that there are hold; an empty one has not been written yet."""
+    return [(folder / name).read_bytes() for name in SLOTS if (folder / name).exists()]
