@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spikeprint.core.types import MODALITIES
+from spikeprint.core.types import LARGEST, MODALITIES
 from spikeprint.features.transforms import INPUT_LENGTHS, SCALINGS, normalise, stretch_rows
 
 RNG = np.random.default_rng(0)
@@ -45,6 +45,19 @@ def test_nan_rows_flat_waveforms_and_empty_histograms_are_missing() -> None:
     assert (~present).nonzero()[0].tolist() == [0, 1, 2, 3]
     assert all(np.isfinite(x).all() for x in inputs.values())
     assert not inputs["waveform"][:2].any()
+
+
+def test_a_small_waveform_on_a_large_offset_keeps_its_shape() -> None:
+    lifted = RAW | {"waveform": 1e-3 * RAW["waveform"] + 1e4}
+    np.testing.assert_allclose(normalise(lifted)[0]["waveform"], normalise(RAW)[0]["waveform"], atol=1e-6)
+
+
+def test_the_largest_histograms_that_are_let_in_do_not_overflow() -> None:
+    largest = {name: np.full((2, MODALITIES[name].length), LARGEST) for name in ("isi", "acg")}
+    inputs, present = normalise(largest)
+    assert present[:, 1:].all()
+    for name in largest:
+        np.testing.assert_allclose(inputs[name], 1, rtol=1e-6)
 
 
 def test_an_absent_modality_is_missing_for_all() -> None:

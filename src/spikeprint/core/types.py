@@ -11,6 +11,9 @@ from .errors import DataError
 UNLABELLED = ""
 """The label of a unit whose cell type is not known."""
 
+LARGEST = 1e30
+"""Larger numbers overflow in the network's single precision; no amplitude or count comes near."""
+
 TECHNOLOGIES = ("neuropixels", "silicon_probe", "tetrode", "juxtacellular", "metal_electrode", "mea")
 """Recording technologies a dataset may declare."""
 

@@ -133,8 +133,8 @@ class Predictor:
             else:
                 probabilities = read_out(str(self.head_kind), self.head, found.embedding[rows])
             found.probabilities[rows] = probabilities
-            found.labels[rows] = names[probabilities.argmax(axis=1)]
-            found.confidence[rows] = probabilities.max(axis=1)
+            best = probabilities.argmax(axis=1)
+            found.labels[rows], found.confidence[rows] = names[best], probabilities[np.arange(len(best)), best]
 
         self._batches(inputs, origin or {}, answer)
         return found

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..core.errors import UnitsError, suggest
 from ..core.model_params import ConditionName
-from ..core.types import MODALITIES, UNLABELLED, UnitTable
+from ..core.types import LARGEST, MODALITIES, UNLABELLED, UnitTable
 from .transforms import stretch_rows
 from .waveform import MIN_SOURCE_SAMPLES
 
@@ -20,9 +20,6 @@ COLUMNS = tuple(column for modality in MODALITIES.values() for column in modalit
 
 ORIGIN: tuple[str, ...] = get_args(ConditionName)
 """What may be told about where units come from."""
-
-LARGEST = 1e30
-"""Larger numbers overflow in the network's single precision; no amplitude or count comes near."""
 
 LOWEST = {"waveform": -np.inf, "isi": 0.0, "acg": 0.0}
 """Modality -> least possible value: histograms count."""

@@ -17,6 +17,9 @@ N_BASELINE = 5
 BLOCK = 1024
 """Units at a time: the temporaries stay in the processor's cache."""
 
+PRECISION = {"waveform": np.float64, "isi": np.float32, "acg": np.float32}
+"""Modality -> type computed in: a waveform may sit on an offset many times its size, a histogram starts at 0."""
+
 
 def normalise(
     raw: Mapping[str, np.ndarray], room: Mapping[str, np.ndarray] | None = None
@@ -52,8 +55,8 @@ def normalise(
             continue
         for start in range(0, n_units, BLOCK):
             rows = slice(start, start + BLOCK)
-            values = np.asarray(raw[name][rows]).T.astype(np.float64, order="C")
-            is_finite = np.isfinite(values).all(axis=0)
+            values = np.asarray(raw[name][rows]).T.astype(PRECISION[name], order="C")
+            is_finite = np.isfinite(values.sum(axis=0))
             if not is_finite.all():
                 values[:, ~is_finite] = 0  # which carries no information
             found[:, rows], present[rows, column] = SCALINGS[name](values)
@@ -97,10 +100,11 @@ def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = values[::2] + values[1::2]
-    mean = values.sum(axis=0) / len(values)
+    mean = values.sum(axis=0) / np.float32(len(values))
     usable = mean > 0
-    values /= np.where(usable, mean, np.inf)
-    return np.sqrt(np.maximum(values.astype(np.float32), 0)), usable
+    values /= np.where(usable, mean, np.float32(np.inf))
+    np.maximum(values, 0, out=values)
+    return np.sqrt(values, out=values), usable
 
 
 def _scale_acg(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,10 +12,8 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from ..core.types import MODALITIES, TECHNOLOGIES, UNLABELLED
+from ..core.types import LARGEST, MODALITIES, TECHNOLOGIES, UNLABELLED
 
-LARGEST = 3.4e38
-"""Largest value of a float32; a bound, because pandera's ``ge`` lets infinity pass."""
 MAX_CASES = 1000
 """At most this many failures of one check are listed for one column."""
 CARD_FILE = "representation.json"
@@ -129,6 +127,7 @@ def _check(name: str, check: pa.Check) -> pa.Check:
 
 def _matrix_schema(name: str, is_counts: bool) -> pa.DataFrameSchema:
     """Columns of one modality: names, order, and what a single cell may hold."""
+    # bounds on both sides, because pandera's ``ge`` lets infinity pass
     low, rule = (-LARGEST, "finite") if name == "waveform" else (0.0, "finite_not_negative")
     checks = [_check(rule, pa.Check.in_range(low, LARGEST))]
     if is_counts:
