@@ -187,7 +187,8 @@ def _mean(x: np.ndarray) -> np.ndarray:
 
 def _at(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Value of each unit at a position of its own. (L, n), (..., n) int -> (..., n)"""
-    return x[index, np.arange(x.shape[1])]
+    n_units = x.shape[1]
+    return x.ravel().take(index * n_units + np.arange(n_units))
 
 
 def _argmax(x: np.ndarray) -> np.ndarray:

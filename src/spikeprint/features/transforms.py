@@ -92,10 +92,12 @@ def stretch_rows(rows: np.ndarray, length: int) -> np.ndarray:
 
 
 def _scale_waveform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    centred = values - np.partition(values[:N_BASELINE], N_BASELINE // 2, axis=0)[N_BASELINE // 2]
+    baseline = np.partition(values[:N_BASELINE], N_BASELINE // 2, axis=0)[N_BASELINE // 2]
+    centred = (values - baseline).astype(np.float32)  # no offset any more
     highest, lowest = centred.max(axis=0), centred.min(axis=0)
     usable = highest > lowest
-    return centred / np.where(usable, np.maximum(highest, -lowest), np.inf), usable
+    centred /= np.where(usable, np.maximum(highest, -lowest), np.float32(np.inf))
+    return centred, usable
 
 
 def _scale_histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
