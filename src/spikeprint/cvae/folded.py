@@ -32,7 +32,7 @@ SMALLEST_GAIN = 1e-6
 SPAN = 640
 """Units that members answer at a time."""
 
-CELLS = 1 << 18
+CELLS = 1 << 19
 """Distances along axes that are added up at a time: they stay in the cache."""
 
 

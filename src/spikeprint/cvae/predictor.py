@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Semaphore
 from typing import Any, cast
 
 import numpy as np
@@ -234,11 +235,14 @@ class Predictor:
         """Give ``answer`` each batch of units: which they are, their latent means (E, D, B) and distances (B,)."""
         n_units = _count(inputs)
         codes = self._codes(origin, n_units)
+        # descriptors are many short steps: threads all at them would wait for each other's Python, so half of them may
+        turn = Semaphore(max(torch.get_num_threads() // 2, 1))
 
         @torch.inference_mode()
         def run(rows: slice) -> None:
             raw = {name: x[rows] for name, x in inputs.items()}
-            _, present = join_inputs(raw, self.use_descriptors, self.encoder.room(_count(raw)))
+            with turn:
+                _, present = join_inputs(raw, self.use_descriptors, self.encoder.room(_count(raw)))
             scaled = self.encoder.standardise(present)
             away = self._away(scaled)  # while the inputs are in the processor's cache
             answer(rows, self.encoder(scaled, {name: code[rows] for name, code in codes.items()}), away)

@@ -104,8 +104,7 @@ def describe_isi(h: np.ndarray) -> np.ndarray:
     p *= 1 / np.maximum(p.sum(axis=0), SMALL)
     cumulative = _product(_lower_triangle(length), p)
     quantiles = np.array(ISI_QUANTILES, np.float32)[:, None]
-    i = np.stack([_first(cumulative >= q * NEARLY) for q in quantiles])
-    i = np.minimum(i, length - 1)
+    i = np.minimum(_first(cumulative >= quantiles[:, :, None] * NEARLY), length - 1)
     own = _at(p, i)
     places = i + (quantiles - (_at(cumulative, i) - own)) / np.maximum(own, np.float32(1e-6))
     middles = _middles(length)
@@ -197,11 +196,12 @@ def _argmax(x: np.ndarray) -> np.ndarray:
 
 
 def _first(mask: np.ndarray) -> np.ndarray:
-    """Position of the first True of each unit, L where there is none. (L, n) bool -> (n,) int64
+    """Position of the first True of each unit, L where there is none. (..., L, n) bool -> (..., n) int64
 
     The largest of numbers that fall along the trace, of one byte each: ``mask.argmax`` takes four times as long.
     """
-    return len(mask) - (mask.view(np.uint8) * _falling(len(mask))).max(axis=0).astype(np.intp)
+    length = mask.shape[-2]
+    return length - (mask.view(np.uint8) * _falling(length)).max(axis=-2).astype(np.intp)
 
 
 def _beside(index: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -211,8 +211,8 @@ def _beside(index: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _last(mask: np.ndarray) -> np.ndarray:
-    """Position of the last True of each unit, -1 where there is none. (L, n) bool -> (n,) int64"""
-    return (mask.view(np.uint8) * _falling(len(mask))[::-1]).max(axis=0).astype(np.intp) - 1
+    """Position of the last True of each unit, -1 where there is none. (..., L, n) bool -> (..., n) int64"""
+    return (mask.view(np.uint8) * _falling(mask.shape[-2])[::-1]).max(axis=-2).astype(np.intp) - 1
 
 
 def _peak(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -230,9 +230,8 @@ def _half_widths(
     Shapes: (L, n) waveforms, (n,) troughs, (L, n) bool -> (number of levels, n) each
     """
     last = len(v) - 1
-    above = [v > level for level in LEVELS]
-    left = np.stack([_last(x & is_before) for x in above])
-    right = np.stack([_first(x & is_after) for x in above])
+    above = v > LEVELS[:, None, None]
+    left, right = _last(above & is_before), _first(above & is_after)
     index = np.clip(np.stack([left, right - 1]), 0, last - 1)
     low, high = _at(v, index), _at(v, index + 1)
     rise = high - low
