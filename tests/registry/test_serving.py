@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spikeprint.core.types import MODALITIES
+from spikeprint.core.types import LARGEST, MODALITIES
 from spikeprint.features.transforms import normalise
 from spikeprint.registry.bundle import open_bundle
 from spikeprint.registry.client import ORIGIN as TOLD
+from spikeprint.registry.serving import LARGEST as LARGEST_SERVED
 from spikeprint.registry.serving import LENGTHS, ORIGIN, find_problem, find_unknown
 from spikeprint.registry.tracking import connect
 
@@ -218,8 +219,9 @@ def test_the_example_can_be_posted_as_it_is(client, saved):
     assert len(post(client, payload).json()["predictions"]) == 2
 
 
-def test_lengths_are_those_of_the_canonical_modalities():
+def test_lengths_and_the_largest_value_are_those_of_the_package():
     assert {name: modality.length for name, modality in MODALITIES.items()} == LENGTHS
+    assert LARGEST_SERVED == LARGEST
 
 
 def test_usable_units_have_no_problem(request_units):
